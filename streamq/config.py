@@ -19,7 +19,7 @@ Start = Literal["earliest", "latest"] | datetime
 MIB: Final = 1024 * 1024
 
 
-def _positive(name: str, value: float | None, *, least: float = 0.0, none_allowed: bool = True) -> None:
+def _positive(name: str, value: object, *, least: float = 0.0, none_allowed: bool = True) -> None:
     if value is None and none_allowed:
         return
     if value is None or isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
@@ -28,7 +28,7 @@ def _positive(name: str, value: float | None, *, least: float = 0.0, none_allowe
         raise ConfigError(f"{name} is {value!r}: use a number above {least:g}")
 
 
-def _whole(name: str, value: int, *, least: int = 1, most: int | None = None) -> None:
+def _whole(name: str, value: object, *, least: int = 1, most: int | None = None) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
         upper = "" if most is None else f" and at most {most}"
         raise ConfigError(f"{name} is {value!r}: use a whole number of at least {least}{upper}")

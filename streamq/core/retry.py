@@ -13,8 +13,8 @@ class RetryPolicy:
     """How often and when a failed record is attempted again.
 
     `max_attempts` counts the first run; None means without end. The wait after attempt n is
-    `backoff_s * multiplier ** (n - 1)`, at most `max_backoff_s`, less a random part of up to `jitter` of it (0 to 1), so
-    that keys which failed together do not come back together.
+    `backoff_s * multiplier ** (n - 1)`, at most `max_backoff_s`, less a random part of up to `jitter` of it (0 to 1),
+    so that keys which failed together do not come back together.
 
     Raises:
         ConfigError: a value out of its range; the message names it.
