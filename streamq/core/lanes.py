@@ -1,0 +1,152 @@
+"""Lanes, one a key, and the fair order in which their heads start.
+
+EMPTY ──add──► READY ──take──► RUNNING ──advance──► READY, or gone when nothing is left
+                 ▲               │  ▲
+                 ├── due ◄─ WAITING │ (wait: the next attempt has its time)
+                 ├── free ◄ HELD ◄──┘ (hold: a dead letter is under way, or an earlier run still goes on)
+                 └── advance ◄──────── (from HELD too: the dead letter is confirmed)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING
+
+from streamq.model.errors import InvariantError
+
+if TYPE_CHECKING:
+    from streamq.core.partition import PartitionState
+    from streamq.model.records import Record
+
+LaneKey = bytes | int
+"""A record's key; the record's own offset where every record is its own lane; -1 for the one lane of a partition."""
+
+
+class LaneState(Enum):
+    """Where the head of a lane is."""
+
+    READY = "ready"
+    RUNNING = "running"
+    WAITING = "waiting"
+    HELD = "held"
+
+
+READY, RUNNING, WAITING, HELD = LaneState.READY, LaneState.RUNNING, LaneState.WAITING, LaneState.HELD
+
+
+class Work:
+    """One record on its way through a worker, and the number of its current attempt (from 1)."""
+
+    __slots__ = ("attempt", "lane", "record")
+
+    def __init__(self, record: Record, lane: Lane, attempt: int) -> None:
+        self.record = record
+        self.lane = lane
+        self.attempt = attempt
+
+
+class Lane:
+    """The records of one key in one partition-epoch, by offset; only its head runs."""
+
+    __slots__ = ("key", "partition", "queue", "state")
+
+    def __init__(self, key: LaneKey, partition: PartitionState) -> None:
+        self.key = key
+        self.partition = partition
+        self.queue: deque[Work] = deque()
+        self.state = READY
+
+
+class KeyScheduler:
+    """Which heads start next, over all partitions of one processor: lanes take turns, a record each."""
+
+    def __init__(self) -> None:
+        self._ready: deque[Lane] = deque()
+        self._waiting: list[tuple[float, int, Lane]] = []
+        self._sequence = 0  # heap entries of one moment are compared by it, never by lane
+
+    @property
+    def ready(self) -> int:
+        """How many lanes could start at once."""
+        return len(self._ready)
+
+    @property
+    def waiting(self) -> int:
+        """How many lanes wait for their next attempt."""
+        return len(self._waiting)
+
+    @property
+    def next_due(self) -> float | None:
+        """When the first waiting lane is due; None if none waits."""
+        return self._waiting[0][0] if self._waiting else None
+
+    def add(self, lane: Lane) -> None:
+        """A lane that has got its first record."""
+        self._ready.append(lane)
+
+    def take(self, most: int) -> list[Work]:
+        """Start the heads of at most `most` lanes."""
+        ready = self._ready
+        taken: list[Work] = []
+        for _ in range(min(most, len(ready))):
+            lane = ready.popleft()
+            lane.state = RUNNING
+            lane.partition.running += 1
+            taken.append(lane.queue[0])
+        return taken
+
+    def advance(self, lane: Lane) -> bool:
+        """The head is settled: the next record's turn. False if there is none; the lane is then no more."""
+        queue = lane.queue
+        queue.popleft()
+        if not queue:
+            return False
+        lane.state = READY
+        self._ready.append(lane)
+        return True
+
+    def wait(self, lane: Lane, due_at: float) -> None:
+        """The head's next attempt is at `due_at`, in seconds of the monotonic clock."""
+        lane.state = WAITING
+        self._sequence += 1
+        heappush(self._waiting, (due_at, self._sequence, lane))
+
+    def wake(self, now: float) -> int:
+        """Make ready what is due; returns how many lanes that were."""
+        woken = 0
+        while self._waiting and self._waiting[0][0] <= now:
+            lane = heappop(self._waiting)[2]
+            lane.state = READY
+            self._ready.append(lane)
+            woken += 1
+        return woken
+
+    def postpone(self, delay: Callable[[Lane], float | None]) -> None:
+        """Give waiting lanes another time: `delay` returns it, or None to leave the lane as it is."""
+        changed = [(at if (new := delay(lane)) is None else new, number, lane) for at, number, lane in self._waiting]
+        heapify(changed)
+        self._waiting = changed
+
+    def hold(self, lane: Lane) -> None:
+        """The head does not start until `free` or `advance`."""
+        lane.state = HELD
+
+    def free(self, lane: Lane) -> None:
+        """The head may start (again), before the lanes that are ready already: it has had its turn.
+
+        Raises:
+            InvariantError: the lane is ready already; it would run twice at once.
+        """
+        if lane.state is READY:
+            raise InvariantError(f"lane {lane.key!r} is ready and was freed")
+        lane.state = READY
+        self._ready.appendleft(lane)
+
+    def drop(self, partition: PartitionState) -> None:
+        """Forget a partition's lanes; heads that run go on."""
+        self._ready = deque(lane for lane in self._ready if lane.partition is not partition)
+        self._waiting = [entry for entry in self._waiting if entry[2].partition is not partition]
+        heapify(self._waiting)

@@ -1,0 +1,237 @@
+"""One partition while this worker owns it: what was received, what runs, what is settled, what may be committed.
+
+    OPEN ──stop──► STOPPING ──close──► CLOSED
+      └───────────────close──────────────▲
+
+OPEN: records are received and started. STOPPING (revoked, or the worker drains): nothing starts, what runs may still be
+settled and committed. CLOSED: the epoch is over; whatever comes in for it is dropped, never committed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import Literal
+
+from streamq.core.lanes import HELD, RUNNING, WAITING, KeyScheduler, Lane, LaneKey, Work
+from streamq.core.offset_map import OffsetMap
+from streamq.core.tracker import OffsetTracker
+from streamq.model.errors import InvariantError
+from streamq.model.records import NextOffset, Record, TopicPartition
+
+WHOLE_PARTITION: LaneKey = -1
+
+
+class Phase(Enum):
+    """Life of a partition-epoch."""
+
+    OPEN = "open"
+    STOPPING = "stopping"
+    CLOSED = "closed"
+
+
+_LEGAL = {(Phase.OPEN, Phase.STOPPING), (Phase.OPEN, Phase.CLOSED), (Phase.STOPPING, Phase.CLOSED)}
+
+
+class PartitionState:
+    """State machine of one partition-epoch. Belongs to the owner thread; `open` alone is read by others.
+
+    `base` is the committed offset, `restored` the map that stood beside it, or None. `blocked` names the keys that a run
+    of an earlier epoch of this process still occupies.
+    """
+
+    __slots__ = (
+        "_blocked",
+        "_held",
+        "_held_end",
+        "_last",
+        "attempts",
+        "bytes",
+        "count",
+        "epoch",
+        "lanes",
+        "open",
+        "ordering",
+        "partition",
+        "phase",
+        "running",
+        "scheduler",
+        "tracker",
+    )
+
+    def __init__(
+        self,
+        partition: TopicPartition,
+        epoch: int,
+        scheduler: KeyScheduler,
+        base: NextOffset,
+        *,
+        ordering: Literal["key", "partition", "none"] = "key",
+        restored: OffsetMap | None = None,
+        blocked: Iterable[LaneKey] = (),
+    ) -> None:
+        self.partition = partition
+        self.epoch = epoch
+        self.scheduler = scheduler
+        self.ordering = ordering
+        self.tracker = OffsetTracker(base, restored)
+        self.attempts: dict[int, int] = dict(restored.attempts) if restored is not None else {}
+        self.lanes: dict[LaneKey, Lane] = {}
+        self.running = 0  # heads handed out and not come back
+        self.count = 0  # records received and not settled
+        self.bytes = 0
+        self.phase = Phase.OPEN
+        self.open = True
+        self._last = base - 1
+        self._held: deque[Record] = deque()  # received while the commit's map had no room for them
+        self._held_end: NextOffset | None = None
+        self._blocked = set(blocked)
+
+    # Receiving
+
+    def receive(self, records: Sequence[Record]) -> None:
+        """Queue polled records, ascending by offset, in their lanes. Those settled by the restored map are passed over."""
+        for record in records:
+            offset = record.offset
+            if offset <= self._last:
+                continue  # polled twice: the client was sought back
+            self._last = offset
+            self.count += 1
+            self.bytes += record.size_bytes
+            if self._held or not self.tracker.admits(offset):
+                self._held.append(record)
+            else:
+                self._admit(record)
+
+    def _admit(self, record: Record) -> None:
+        offset = record.offset
+        if not self.tracker.register(offset):
+            self.count -= 1
+            self.bytes -= record.size_bytes
+            return
+        key: LaneKey
+        if self.ordering == "key":
+            key = offset if record.key is None else record.key
+        else:
+            key = offset if self.ordering == "none" else WHOLE_PARTITION
+        attempt = self.attempts.get(offset, 1) if self.attempts else 1
+        lane = self.lanes.get(key)
+        if lane is not None:
+            lane.queue.append(Work(record, lane, attempt))
+            return
+        self.lanes[key] = lane = Lane(key, self)
+        lane.queue.append(Work(record, lane, attempt))
+        if self._blocked and key in self._blocked:
+            self.scheduler.hold(lane)
+        else:
+            self.scheduler.add(lane)
+
+    def reach(self, next_offset: NextOffset) -> None:
+        """All below `next_offset` has been polled (the partition's end)."""
+        if self._held:
+            self._held_end = next_offset
+        else:
+            self.tracker.reach(next_offset)
+
+    @property
+    def held(self) -> int:
+        """Records that wait for room in the map: reading on makes no sense."""
+        return len(self._held)
+
+    def _admit_held(self) -> None:
+        held = self._held
+        while held and self.tracker.admits(held[0].offset):
+            self._admit(held.popleft())
+        if not held and self._held_end is not None:
+            self.tracker.reach(self._held_end)
+            self._held_end = None
+
+    # What came of an attempt. Each call is for a head that `KeyScheduler.take` handed out.
+
+    def returned(self) -> None:
+        """A head came back from the executor, with whatever outcome."""
+        self.running -= 1
+
+    def settle(self, work: Work) -> None:
+        """Its outcome is durable (done, or its dead letter is confirmed): the key's next record may start."""
+        self._expect(work, work.lane.state is RUNNING or work.lane.state is HELD)
+        record = work.record
+        self.tracker.settle(record.offset)
+        self.count -= 1
+        self.bytes -= record.size_bytes
+        if self.attempts:
+            self.attempts.pop(record.offset, None)
+        lane = work.lane
+        if not self.open:
+            lane.queue.popleft()
+            lane.state = WAITING  # whatever is left of it does not start in this epoch
+        elif not self.scheduler.advance(lane):
+            del self.lanes[lane.key]
+        if self._held:
+            self._admit_held()
+
+    def retry(self, work: Work, due_at: float, *, counts: bool = True) -> None:
+        """It is to be attempted again at `due_at`; `counts` says whether the attempt that failed is counted."""
+        self._expect(work, work.lane.state is RUNNING or work.lane.state is HELD)
+        if counts:
+            work.attempt += 1
+            self.attempts[work.record.offset] = work.attempt
+        if self.open:
+            self.scheduler.wait(work.lane, due_at)
+        else:
+            work.lane.state = WAITING
+
+    def hold(self, work: Work) -> None:
+        """It is given up and its dead letter is under way: the key waits."""
+        self._expect(work, work.lane.state is RUNNING)
+        self.scheduler.hold(work.lane)
+
+    def withdraw(self, work: Work) -> None:
+        """It was handed out and did not start: first in turn again."""
+        self._expect(work, work.lane.state is RUNNING)
+        if self.open:
+            self.scheduler.free(work.lane)
+        else:
+            work.lane.state = WAITING
+
+    def unblock(self, key: LaneKey) -> None:
+        """The run of an earlier epoch has ended: the key's records may start."""
+        self._blocked.discard(key)
+        lane = self.lanes.get(key)
+        if lane is not None and self.open and lane.state is HELD:
+            self.scheduler.free(lane)
+
+    def _expect(self, work: Work, legal: bool) -> None:
+        if not legal or self.phase is Phase.CLOSED or work.lane.queue[0] is not work:
+            raise InvariantError(
+                f"{self.partition} offset {work.record.offset} in epoch {self.epoch} ({self.phase.value}): "
+                f"an outcome for a record that is not the running head of its lane ({work.lane.state.value})"
+            )
+
+    # Life cycle
+
+    def stop(self) -> None:
+        """Start nothing more. Idempotent."""
+        if self.phase is Phase.OPEN:
+            self._move(Phase.STOPPING)
+            self.open = False
+            self.scheduler.drop(self)
+
+    def close(self) -> list[Work]:
+        """End the epoch. Returns what still runs: it occupies its keys until it ends."""
+        self.open = False
+        self._move(Phase.CLOSED)
+        self.scheduler.drop(self)
+        return [lane.queue[0] for lane in self.lanes.values() if lane.state is RUNNING]
+
+    def _move(self, phase: Phase) -> None:
+        if (self.phase, phase) not in _LEGAL:
+            raise InvariantError(f"{self.partition} in epoch {self.epoch}: {self.phase.value} to {phase.value}")
+        self.phase = phase
+
+    # Committing
+
+    def snapshot(self, process: bytes, *, clean: bool = False) -> OffsetMap:
+        """The committable offset and the map, of this one moment."""
+        return self.tracker.snapshot(self.attempts, process=process, clean=clean)
