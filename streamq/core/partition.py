@@ -37,8 +37,8 @@ _LEGAL = {(Phase.OPEN, Phase.STOPPING), (Phase.OPEN, Phase.CLOSED), (Phase.STOPP
 class PartitionState:
     """State machine of one partition-epoch. Belongs to the owner thread; `open` alone is read by others.
 
-    `base` is the committed offset, `restored` the map that stood beside it, or None. `blocked` names the keys that a run
-    of an earlier epoch of this process still occupies.
+    `base` is the committed offset, `restored` the map that stood beside it, or None. `blocked` names the keys that a
+    run of an earlier epoch of this process still occupies.
     """
 
     __slots__ = (
@@ -91,7 +91,7 @@ class PartitionState:
     # Receiving
 
     def receive(self, records: Sequence[Record]) -> None:
-        """Queue polled records, ascending by offset, in their lanes. Those settled by the restored map are passed over."""
+        """Queue polled records, ascending by offset, in lanes; what the restored map calls settled is left out."""
         for record in records:
             offset = record.offset
             if offset <= self._last:
@@ -197,7 +197,9 @@ class PartitionState:
 
     def unblock(self, key: LaneKey) -> None:
         """The run of an earlier epoch has ended: the key's records may start."""
-        self._blocked.discard(key)
+        if key not in self._blocked:
+            return
+        self._blocked.remove(key)
         lane = self.lanes.get(key)
         if lane is not None and self.open and lane.state is HELD:
             self.scheduler.free(lane)
