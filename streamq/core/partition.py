@@ -10,7 +10,7 @@ settled and committed. CLOSED: the epoch is over; whatever comes in for it is dr
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import Enum
 from typing import Literal
 
@@ -45,7 +45,7 @@ class PartitionState:
         "_blocked",
         "_held",
         "_held_end",
-        "_last",
+        "_polled",
         "attempts",
         "bytes",
         "count",
@@ -83,20 +83,20 @@ class PartitionState:
         self.bytes = 0
         self.phase = Phase.OPEN
         self.open = True
-        self._last = base - 1
+        self._polled: int = base
         self._held: deque[Record] = deque()  # received while the commit's map had no room for them
         self._held_end: NextOffset | None = None
         self._blocked = set(blocked)
 
     # Receiving
 
-    def receive(self, records: Sequence[Record]) -> None:
+    def receive(self, records: Iterable[Record]) -> None:
         """Queue polled records, ascending by offset, in lanes; what the restored map calls settled is left out."""
         for record in records:
             offset = record.offset
-            if offset <= self._last:
+            if offset < self._polled:
                 continue  # polled twice: the client was sought back
-            self._last = offset
+            self._polled = offset + 1
             self.count += 1
             self.bytes += record.size_bytes
             if self._held or not self.tracker.admits(offset):
@@ -128,11 +128,17 @@ class PartitionState:
             self.scheduler.add(lane)
 
     def reach(self, next_offset: NextOffset) -> None:
-        """All below `next_offset` has been polled (the partition's end)."""
+        """All below `next_offset` has been polled (the partition's end), or is not to be received at all."""
+        self._polled = max(self._polled, next_offset)
         if self._held:
             self._held_end = next_offset
         else:
             self.tracker.reach(next_offset)
+
+    @property
+    def position(self) -> NextOffset:
+        """Where reading goes on: everything below has been polled."""
+        return NextOffset(self._polled)
 
     @property
     def held(self) -> int:
