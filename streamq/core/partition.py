@@ -231,6 +231,10 @@ class PartitionState:
         self.open = False
         self._move(Phase.CLOSED)
         self.scheduler.drop(self)
+        return self.at_work()
+
+    def at_work(self) -> list[Work]:
+        """What was handed out and has not come back."""
         return [lane.queue[0] for lane in self.lanes.values() if lane.state is RUNNING]
 
     def _move(self, phase: Phase) -> None:

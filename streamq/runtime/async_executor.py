@@ -1,0 +1,134 @@
+"""Runs `async def` handlers on one event loop in a thread of its own.
+
+Each slot is one long-lived task that takes the next record by itself: no task is made for a record. A time-out cancels
+the slot's task while its handler waits; the task itself goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+from streamq.core.lanes import Work
+from streamq.model.clock import Clock
+from streamq.model.handlers import AsyncHandler
+from streamq.model.outcomes import Failure, Outcome, Retry
+from streamq.runtime.executor import Exchange, Slot, timed_out
+from streamq.runtime.gate import StartGate
+
+SLICE_S = 0.001
+"""How long handlers that never wait may keep the event loop before its other tasks get a turn."""
+
+
+class AsyncExecutor(Exchange):
+    """See `Executor`. The event loop's thread is a daemon: a handler that cannot be ended does not keep the process."""
+
+    def __init__(
+        self,
+        handler: AsyncHandler,
+        *,
+        concurrency: int,
+        timeout_s: float | None,
+        gate: StartGate,
+        clock: Clock,
+        name: str,
+    ) -> None:
+        super().__init__(concurrency, timeout_s, gate, clock)
+        self._call = handler.call
+        self._tasks: list[asyncio.Task[None]] = []
+        self._idle: list[asyncio.Future[None]] = []
+        self._slice_ends = 0.0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run_loop, name=f"{name}-handlers", daemon=True)
+        self._thread.start()
+
+    def hand_over(self, works: Sequence[Work]) -> None:
+        """Run these on the event loop."""
+        self._in_flight += len(works)
+        self._inbox.extend(works)
+        self._loop.call_soon_threadsafe(self._wake)
+
+    def stop(self, timeout_s: float) -> None:
+        """Cancel what runs and end the loop's thread, if it ends within `timeout_s`."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._cancel_all)
+            self._thread.join(timeout_s)
+
+    # Everything below runs on the event loop's thread.
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        if self._timeout_s is not None:
+            self._sweep(self._timeout_s)
+        try:
+            self._loop.run_forever()
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        finally:
+            self._loop.close()
+
+    def _cancel_all(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        waiting = asyncio.gather(*self._tasks, return_exceptions=True)
+        waiting.add_done_callback(lambda _: self._loop.stop())
+
+    def _wake(self) -> None:
+        """Let as many slots look into the inbox as there are works: idle ones first, then new ones."""
+        wanted = len(self._inbox)
+        while wanted and self._idle:
+            sleeper = self._idle.pop()
+            if not sleeper.done():
+                sleeper.set_result(None)
+                wanted -= 1
+        while wanted and len(self._slots) < self._concurrency:
+            slot = Slot()
+            self._slots.append(slot)
+            self._tasks.append(self._loop.create_task(self._run_slot(slot)))
+            wanted -= 1
+
+    async def _run_slot(self, slot: Slot) -> None:
+        inbox, monotonic = self._inbox, self._clock.monotonic
+        while True:
+            if not inbox:
+                sleeper = self._loop.create_future()
+                self._idle.append(sleeper)
+                await sleeper
+                continue
+            work = inbox.popleft()
+            now = monotonic()
+            if not (work.lane.partition.open and self._gate.may_start(now)):
+                self._give_back((work, None, 0.0))
+                continue
+            slot.work, slot.started = work, now
+            outcome = await self._attempt(slot, work)
+            ended = monotonic()
+            slot.work = None
+            self._give_back((work, outcome, ended - now))
+            if ended > self._slice_ends:
+                await asyncio.sleep(0)
+                self._slice_ends = monotonic() + SLICE_S
+
+    async def _attempt(self, slot: Slot, work: Work) -> Outcome:
+        try:
+            outcome = await self._call(work.record, work.attempt)
+        except asyncio.CancelledError:
+            if not slot.cancelled:
+                raise  # the executor stops
+            outcome = Retry(Failure.of("TimeoutError", "cancelled"))
+        if slot.cancelled and self._timeout_s is not None:
+            slot.cancelled = False
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+            return timed_out(self._timeout_s, self._clock.monotonic() - slot.started)
+        return outcome
+
+    def _sweep(self, timeout_s: float) -> None:
+        """Cancel, once, each handler that has run for longer than the time-out."""
+        limit = self._clock.monotonic() - timeout_s
+        for slot, task in zip(self._slots, self._tasks, strict=True):
+            if slot.work is not None and slot.started < limit and not slot.cancelled:
+                slot.cancelled = True
+                task.cancel()
+        self._loop.call_later(min(max(timeout_s / 20, 0.005), 0.25), self._sweep, timeout_s)

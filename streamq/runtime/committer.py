@@ -1,0 +1,210 @@
+"""Sends offsets and maps to the group's coordinator: one commit at a time, never backwards, only for what is owned."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import NamedTuple
+
+from streamq.core.offset_map import encode_map
+from streamq.core.partition import PartitionState
+from streamq.model.clock import Clock, Deadline
+from streamq.model.errors import (
+    BrokerError,
+    FatalBrokerError,
+    FencedError,
+    InvariantError,
+    OutcomeUnknownError,
+    StaleMemberError,
+)
+from streamq.model.ports import CommitAnswer, ConsumerPort
+from streamq.model.records import CommitPoint, NextOffset, TopicPartition
+from streamq.runtime.gate import StartGate
+from streamq.runtime.stats import OwnerStats
+
+logger = logging.getLogger(__name__)
+
+ANSWER_S = 30.0
+"""A commit without an answer for so long is of unknown outcome."""
+
+
+class InFlight(NamedTuple):
+    """The commit that was sent and not answered."""
+
+    points: Mapping[TopicPartition, tuple[PartitionState, CommitPoint]]
+    answer: Future[CommitAnswer]
+    sent_at: float
+
+
+class Committer:
+    """Owner thread only.
+
+    A plain commit whose outcome is unknown could take effect late and override a newer one: `rejoin_wanted` then asks
+    the owner to leave the group and come back, which makes it stale.
+    """
+
+    def __init__(
+        self,
+        consumer: ConsumerPort,
+        *,
+        process: bytes,
+        interval_s: float,
+        clock: Clock,
+        gate: StartGate,
+        stats: OwnerStats,
+    ) -> None:
+        self._consumer = consumer
+        self._process = process
+        self._interval_s = interval_s
+        self._clock = clock
+        self._gate = gate
+        self._stats = stats
+        self._committed: dict[PartitionState, CommitPoint] = {}
+        self._in_flight: InFlight | None = None
+        self._next_at = clock.monotonic() + interval_s
+        self._without_map: set[PartitionState] = set()
+        self._failing = False
+        self.rejoin_wanted = False
+
+    @property
+    def next_at(self) -> float:
+        """When the next periodic commit is due."""
+        return self._next_at
+
+    def opened(self, state: PartitionState, point: CommitPoint | None) -> None:
+        """An epoch begins; `point` is what stands committed."""
+        self._committed[state] = point if point is not None else CommitPoint(NextOffset(-1))
+
+    def closed(self, state: PartitionState) -> None:
+        """An epoch is over: nothing of it is committed any more."""
+        self._committed.pop(state, None)
+        self._without_map.discard(state)
+
+    def committed(self, state: PartitionState) -> NextOffset:
+        """The offset that stands committed for an epoch, -1 if none does."""
+        return self._committed[state].next_offset
+
+    def advance(self, now: float, states: Iterable[PartitionState]) -> None:
+        """Take in an answer; send what has changed when the interval is over (or at once after a standstill)."""
+        if self._in_flight is not None:
+            self._take_answer(now)
+        if self._in_flight is None and (now >= self._next_at or self._gate.shut):
+            self._next_at = now + self._interval_s
+            self._send(self._points(states, all_of_them=self._gate.shut), now)
+
+    def finish(self, states: Iterable[PartitionState], deadline: Deadline, *, clean: bool = False) -> bool:
+        """Commit these before they go: wait for the commit in flight, send the last one, wait for its answer. Blocks
+        until the deadline at most. Whether all were accepted; what was not is done again by the next owner."""
+        if self._in_flight is not None and not self._wait(deadline):
+            return False
+        points = self._points(states, clean=clean)
+        if not points:
+            return True
+        self._send(points, self._clock.monotonic())
+        return self._wait(deadline) and all(
+            self._committed.get(state) == point for state, point in points.values() if state in self._committed
+        )
+
+    def _points(
+        self, states: Iterable[PartitionState], *, all_of_them: bool = False, clean: bool = False
+    ) -> dict[TopicPartition, tuple[PartitionState, CommitPoint]]:
+        points = {}
+        for state in states:
+            last = self._committed.get(state)
+            if last is None:
+                continue
+            offsets = state.snapshot(self._process, clean=clean)
+            text = "" if state in self._without_map else encode_map(offsets)
+            point = CommitPoint(NextOffset(offsets.base), text)
+            if point.next_offset < last.next_offset:
+                raise InvariantError(
+                    f"{state.partition}: offset {point.next_offset} would be committed after {last.next_offset}"
+                )
+            if all_of_them or point != last:
+                points[state.partition] = (state, point)
+        return points
+
+    def _send(self, points: Mapping[TopicPartition, tuple[PartitionState, CommitPoint]], now: float) -> None:
+        if points:
+            answer = self._consumer.commit({partition: point for partition, (_, point) in points.items()})
+            self._in_flight = InFlight(points, answer, now)
+
+    def _wait(self, deadline: Deadline) -> bool:
+        flight = self._in_flight
+        if flight is None:
+            return True
+        try:
+            flight.answer.result(deadline.remaining_s())
+        except FutureTimeoutError:
+            self._unknown()
+            return False
+        self._take_answer(self._clock.monotonic())
+        return True
+
+    def _take_answer(self, now: float) -> None:
+        flight = self._in_flight
+        if flight is None:
+            return
+        if not flight.answer.done():
+            if now - flight.sent_at > ANSWER_S:
+                self._unknown()
+            return
+        self._in_flight = None
+        accepted = 0
+        for partition, error in flight.answer.result().items():
+            state, point = flight.points[partition]
+            if error is not None:
+                self._not_accepted(state, error)
+                continue
+            accepted += 1
+            if state in self._committed:
+                self._committed[state] = point
+        if accepted:
+            self._stats.commits["ok"] += 1
+            self._gate.accepted(flight.sent_at)
+            self._recovered()
+
+    def _not_accepted(self, state: PartitionState, error: BrokerError) -> None:
+        match error:
+            case FencedError():
+                raise error
+            case StaleMemberError():
+                # The next heartbeat tells what is still owned; the next interval repeats it for that.
+                self._stats.commits["stale"] += 1
+            case OutcomeUnknownError():
+                self._unknown()
+            case FatalBrokerError(code="OFFSET_METADATA_TOO_LARGE"):
+                self._stats.commits["failed"] += 1
+                self._without_map.add(state)
+                logger.error(
+                    "The broker takes less commit metadata than Kafka's default of 4096: offsets are committed without "
+                    "the map, so that after a crash finished records above the committed offset run again",
+                    extra={"event": "map_refused", "partition": state.partition.partition, "error": str(error)},
+                )
+            case FatalBrokerError():
+                raise error
+            case _:
+                self._stats.commits["failed"] += 1
+                if not self._failing:
+                    self._failing = True
+                    logger.warning(
+                        "Commits are not accepted: work goes on, they are repeated; a crash now repeats more records",
+                        extra={"event": "commit_failed", "partition": state.partition.partition, "error": str(error)},
+                    )
+
+    def _recovered(self) -> None:
+        if self._failing:
+            self._failing = False
+            logger.info("Commits are accepted again", extra={"event": "commit_recovered"})
+
+    def _unknown(self) -> None:
+        self._in_flight = None
+        self._stats.commits["unknown"] += 1
+        self.rejoin_wanted = True
+        logger.error(
+            "A commit got no answer and may still take effect: the worker leaves the group and joins it anew, records "
+            "since the last accepted commit may run again",
+            extra={"event": "commit_unknown"},
+        )

@@ -1,0 +1,179 @@
+"""Where attempts run, seen from the owner thread: works go out in batches, completions come back in batches."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from streamq.core.lanes import Work
+from streamq.model.clock import Clock
+from streamq.model.outcomes import Failure, Outcome, Retry
+from streamq.runtime.gate import StartGate
+
+Completion = tuple[Work, Outcome | None, float]
+"""A work that came back, its outcome (None: it did not start), and how long it ran in seconds."""
+
+AHEAD_S = 0.004
+"""How much work, by the handler's measured time, is handed over beyond the free slots, so that no slot waits for the
+owner's next tick."""
+MOST_AHEAD = 1_000
+
+
+class Overdue(NamedTuple):
+    """An attempt that runs beyond its time-out and could not be ended."""
+
+    work: Work
+    running_s: float
+
+
+class Executor(Protocol):
+    """Runs attempts elsewhere. All methods are the owner thread's and none blocks but `wait` and `stop`."""
+
+    @property
+    def in_flight(self) -> int:
+        """Works handed over and not collected."""
+        ...
+
+    @property
+    def room(self) -> int:
+        """How many works it takes now."""
+        ...
+
+    @property
+    def mean_s(self) -> float:
+        """How long an attempt takes, by a moving mean of the last ones."""
+        ...
+
+    def hand_over(self, works: Sequence[Work]) -> None:
+        """Run these, each once, in any order. One that is not started when its partition stops, or while the start
+        gate is shut, comes back without an outcome."""
+        ...
+
+    def collect(self) -> Sequence[Completion]:
+        """What came back since the last call."""
+        ...
+
+    def withdraw(self) -> None:
+        """Send back at once what has not started of partitions that have stopped."""
+        ...
+
+    def wait(self, timeout_s: float) -> None:
+        """Block until something can be collected, at most `timeout_s`."""
+        ...
+
+    def overdue(self, now: float) -> Sequence[Overdue]:
+        """Attempts that run on beyond their time-out."""
+        ...
+
+    def stop(self, timeout_s: float) -> None:
+        """Cancel what can be cancelled and end the threads; what cannot be ended is left to the process's end."""
+        ...
+
+
+def timed_out(timeout_s: float, running_s: float) -> Retry:
+    """The outcome of an attempt beyond its time-out."""
+    return Retry(Failure.of("TimeoutError", f"the attempt took {running_s:.3g} s; its timeout_s is {timeout_s:g}"))
+
+
+class Slot:
+    """One place for an attempt: what runs there, since when, and whether it was told to end."""
+
+    __slots__ = ("cancelled", "started", "work")
+
+    def __init__(self) -> None:
+        self.work: Work | None = None
+        self.started = 0.0
+        self.cancelled = False
+
+
+class Exchange:
+    """The owner's side of an executor: two queues between threads, and the count of what is out.
+
+    A `deque`'s appends and pops are atomic, so a hand-over costs no lock; the event is only touched while the owner
+    sleeps on it.
+    """
+
+    def __init__(self, concurrency: int, timeout_s: float | None, gate: StartGate, clock: Clock) -> None:
+        self._concurrency = concurrency
+        self._timeout_s = timeout_s
+        self._gate = gate
+        self._clock = clock
+        self._inbox: deque[Work] = deque()
+        self._outbox: deque[Completion] = deque()
+        self._sleeping = False
+        self._arrived = threading.Event()
+        self._slots: list[Slot] = []
+        self._in_flight = 0
+        self._mean_s = 1.0  # unknown: as if slow, so that nothing is handed over ahead
+
+    @property
+    def in_flight(self) -> int:
+        """Works handed over and not collected."""
+        return self._in_flight
+
+    @property
+    def mean_s(self) -> float:
+        """Moving mean of the attempts' time, in seconds."""
+        return self._mean_s
+
+    @property
+    def room(self) -> int:
+        """Free slots, and a few milliseconds of work beyond them."""
+        ahead = min(MOST_AHEAD, int(self._concurrency * AHEAD_S / max(self._mean_s, 1e-6)))
+        return self._concurrency + ahead - self._in_flight
+
+    def collect(self) -> Sequence[Completion]:
+        """What came back since the last call."""
+        outbox = self._outbox
+        count = len(outbox)
+        if not count:
+            return ()
+        take = outbox.popleft
+        completions = [take() for _ in range(count)]
+        self._in_flight -= count
+        ran = [seconds for _, outcome, seconds in completions if outcome is not None]
+        if ran:
+            share = min(1.0, len(ran) / 50)
+            self._mean_s += share * (sum(ran) / len(ran) - self._mean_s)
+        return completions
+
+    def withdraw(self) -> None:
+        """Send back what has not started of partitions that have stopped."""
+        inbox = self._inbox
+        for _ in range(len(inbox)):
+            try:
+                work = inbox.popleft()
+            except IndexError:
+                return  # the runners took the rest meanwhile
+            if work.lane.partition.open:
+                inbox.append(work)
+            else:
+                self._give_back((work, None, 0.0))
+
+    def wait(self, timeout_s: float) -> None:
+        """Block until something can be collected, at most `timeout_s`."""
+        self._sleeping = True
+        # Looked at after the flag is up: a completion appended before that is seen here, one after it sets the event.
+        if not self._outbox:
+            self._arrived.wait(timeout_s)
+        self._sleeping = False
+        self._arrived.clear()
+
+    def overdue(self, now: float) -> Sequence[Overdue]:
+        """Attempts that run on beyond their time-out, with some grace for a cancellation to take effect."""
+        if self._timeout_s is None:
+            return ()
+        limit = self._timeout_s + min(1.0, self._timeout_s)
+        found = []
+        for slot in self._slots:
+            work, running_s = slot.work, now - slot.started
+            if work is not None and running_s > limit:
+                found.append(Overdue(work, running_s))
+        return found
+
+    def _give_back(self, completion: Completion) -> None:
+        self._outbox.append(completion)
+        if self._sleeping:
+            self._arrived.set()

@@ -1,0 +1,392 @@
+"""The owner of a processor's partitions: one thread that touches consumer, lanes, trackers and commits, and nobody else.
+
+Its loop is `tick`, a numbered list of small steps; nothing in it waits but the poll.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from streamq.config import ProcessorConfig, WorkerConfig
+from streamq.core.flow import FlowLimits
+from streamq.core.lanes import KeyScheduler, Work
+from streamq.core.partition import PartitionState
+from streamq.model.clock import Clock, Deadline
+from streamq.model.errors import StreamqError
+from streamq.model.ports import AdminPort, ConsumerPort, ProducerPort
+from streamq.model.records import TopicPartition
+from streamq.runtime.assignment import Assignment, Prepare
+from streamq.runtime.committer import Committer
+from streamq.runtime.executor import Executor
+from streamq.runtime.gate import StartGate
+from streamq.runtime.intake import BATCH, Bounds, Intake
+from streamq.runtime.settler import Identity, Settler
+from streamq.runtime.stats import OwnerStats
+
+logger = logging.getLogger(__name__)
+
+IDLE_S: Final = 0.1
+"""Longest wait in one poll: what the loop does by the clock is late by at most this."""
+BUSY_S: Final = 0.002
+"""Longest wait for a completion while records wait behind running ones: new records are looked for this often."""
+SETTLING_S: Final = 0.02
+"""Longest poll while something runs and nothing waits for it."""
+CONTROL_S: Final = 0.005
+REPORT_S: Final = 1.0
+KEEP_POLLING_S: Final = 0.01
+"""With enough at hand, one record is polled so often: the client must be polled whatever happens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerParts:
+    """What an owner is made of: its outside, all injected."""
+
+    topic: str
+    identity: Identity
+    config: ProcessorConfig
+    worker: WorkerConfig
+    consumer: ConsumerPort
+    producer: ProducerPort
+    admin: AdminPort
+    clock: Clock
+    chance: Callable[[], float]
+    process: bytes
+    prepare: Prepare
+    make_executor: Callable[[StartGate], Executor]
+    bounds: Bounds | None = None
+    stats: OwnerStats = field(default_factory=lambda: OwnerStats(""))
+
+
+class Owner:
+    """Runs one processor's group member. All methods belong to one thread but `request_stop`, `gate` and `stats`."""
+
+    def __init__(self, parts: OwnerParts) -> None:
+        self._parts = parts
+        self._clock = parts.clock
+        self.stats = parts.stats
+        self.gate = StartGate(parts.worker.session_timeout_s, self._clock.monotonic())
+        self._scheduler = KeyScheduler()
+        self._executor = parts.make_executor(self.gate)
+        self._settler = Settler(
+            identity=parts.identity,
+            policy=parts.config.retry,
+            producer=parts.producer,
+            clock=parts.clock,
+            chance=parts.chance,
+            stats=parts.stats,
+            current=self._current,
+        )
+        self._committer = Committer(
+            parts.consumer,
+            process=parts.process,
+            interval_s=parts.worker.commit_interval_s,
+            clock=parts.clock,
+            gate=self.gate,
+            stats=parts.stats,
+        )
+        self._assignment = Assignment(
+            group=parts.identity.group,
+            ordering=parts.config.ordering,
+            consumer=parts.consumer,
+            admin=parts.admin,
+            scheduler=self._scheduler,
+            committer=self._committer,
+            stragglers=self._settler.stragglers,
+            prepare=parts.prepare,
+        )
+        self._limits = FlowLimits(
+            records=parts.config.max_buffered_records,
+            worker_records=5 * parts.config.max_buffered_records,
+            worker_bytes=parts.config.max_buffered_bytes,
+        )
+        self._intake = Intake(
+            parts.topic, parts.consumer, self._assignment, self._limits, parts.stats, bounds=parts.bounds
+        )
+        self._stop_requested = False
+        self._draining = False
+        self._failure: StreamqError | None = None
+        self._control_at = self._report_at = self._polled_at = self._clock.monotonic()
+        self._named: set[int] = set()
+
+    # Life cycle
+
+    def start(self) -> None:
+        """Join the group."""
+        self._parts.consumer.subscribe(self._parts.topic, self)
+        logger.info(
+            "The worker joins its group",
+            extra={"event": "join", "group": self._parts.identity.group, "topic": self._parts.topic},
+        )
+
+    def run(self) -> None:
+        """Start, tick until a stop is requested or the bounds are reached, then drain and leave. Blocks.
+
+        Raises:
+            StreamqError: it cannot go on. What is unsettled is done again by the next owner.
+        """
+        self.start()
+        try:
+            while not self._stop_requested and not self._intake.finished():
+                self.tick()
+            self.drain(self._parts.worker.drain_timeout_s)
+        finally:
+            self.close()
+
+    def request_stop(self) -> None:
+        """Ask `run` to drain and return. Any thread, also a signal handler."""
+        self._stop_requested = True
+
+    def drain(self, timeout_s: float) -> bool:
+        """Start nothing more, let what runs end, commit. Blocks at most `timeout_s`. Whether all ended and is committed."""
+        self._draining = True
+        deadline = Deadline(self._clock, timeout_s)
+        states = list(self._assignment)
+        self._stop_states(states, deadline)
+        still = sum(state.running for state in states)
+        if still:
+            self._name_running(states, "A handler did not end before the worker left: its record runs again elsewhere")
+        committed = self._committer.finish(states, deadline, clean=not still)
+        logger.info(
+            "The worker has drained",
+            extra={"event": "drained", "group": self._parts.identity.group, "running": still, "committed": committed},
+        )
+        return committed and not still
+
+    def close(self) -> None:
+        """Leave the group and end the executor, as far as it ends. Idempotent."""
+        self._draining = True
+        self._parts.consumer.close(5.0)
+        self._executor.stop(0.5)
+
+    def finished(self) -> bool:
+        """Whether the bounds are reached."""
+        return self._intake.finished()
+
+    # Status
+
+    def idle(self) -> bool:
+        """Whether nothing runs, is ready or is under way; records that wait for a later attempt do not count."""
+        return (
+            not self._executor.in_flight
+            and not self._scheduler.ready
+            and not any(self._settler.pending(state) for state in self._assignment)
+            and self._assignment.assigned == self._assignment.open
+        )
+
+    def next_due(self) -> float | None:
+        """When something happens by the clock alone: a retry or a dead letter's repetition. None if nothing does."""
+        due = [at for at in (self._scheduler.next_due, self._settler.next_due()) if at is not None]
+        return min(due, default=None)
+
+    @property
+    def reading(self) -> bool:
+        """Whether all that is assigned is read."""
+        return self._assignment.assigned == self._assignment.open
+
+    # The loop
+
+    def tick(self, most_s: float = IDLE_S) -> bool:
+        """Go round once, waiting at most `most_s` seconds. Whether anything happened.
+
+        1. note that the owner goes on, or that it stood still
+        2. settle what came back: outcomes, and reports of dead letters
+        3. wake the records whose next attempt is due
+        4. open partitions as far as the answers about them allow
+        5. hand runnable records over to the executor
+        6. commit, or take in a commit's answer; leave and rejoin if one got lost
+        7. pause what is full, resume what has drained
+        8. poll: new records, ends, rebalances
+        9. report: gauges, handlers beyond their time-out
+        """
+        now = self._clock.monotonic()
+        self.gate.tick(now)
+        busy = self._settle(now)
+        busy |= self._scheduler.wake(now) > 0
+        busy |= self._assignment.advance(now)
+        busy |= self._hand_over()
+        self._committer.advance(now, self._assignment)
+        if self._committer.rejoin_wanted:
+            self._rejoin()
+        if now >= self._control_at:
+            self._control_at = now + CONTROL_S
+            self._intake.control(now)
+        busy |= self._poll(now, 0.0 if busy else most_s)
+        if now >= self._report_at:
+            self._report_at = now + REPORT_S
+            self._report(now)
+        self._raise_failure()
+        return busy
+
+    def _settle(self, now: float) -> bool:
+        completions = self._executor.collect()
+        if completions:
+            self._settler.settle(completions)
+        return self._settler.advance(now) or bool(completions)
+
+    def _hand_over(self) -> bool:
+        if self.gate.shut or self._draining:
+            return False
+        room = self._executor.room
+        if room <= 0 or not self._scheduler.ready:
+            return False
+        self._executor.hand_over(self._scheduler.take(room))
+        return True
+
+    def _poll(self, now: float, most_s: float) -> bool:
+        """Poll as the state of things asks for; never not at all for long."""
+        ready, in_flight = self._scheduler.ready, self._executor.in_flight
+        wait_s = self._wait_s(now, most_s)
+        if ready > 2 * max(self._executor.room + in_flight, BATCH // 2):
+            return self._poll_little(now, wait_s)
+        buffered = sum(state.count for state in self._assignment)
+        if in_flight and buffered > in_flight + self._scheduler.waiting:
+            # Records wait behind running ones: a completion is what matters most.
+            received = self._intake.poll(0.0)
+            if not received and wait_s:
+                self._executor.wait(min(wait_s, BUSY_S))
+        else:
+            received = self._intake.poll(min(wait_s, SETTLING_S) if in_flight else wait_s)
+        self._polled_at = now
+        return received > 0
+
+    def _poll_little(self, now: float, wait_s: float) -> bool:
+        """There is more at hand than can start: the client keeps its records, but it must be polled."""
+        if now - self._polled_at >= KEEP_POLLING_S:
+            self._polled_at = now
+            self._intake.poll(0.0, 1)
+        if wait_s:
+            self._executor.wait(min(wait_s, BUSY_S))
+        return False
+
+    def _wait_s(self, now: float, most_s: float) -> float:
+        if not most_s:
+            return 0.0
+        due = self.next_due()
+        until_commit = self._committer.next_at - now
+        return max(0.0, min(most_s, until_commit, most_s if due is None else due - now))
+
+    def _rejoin(self) -> None:
+        self._committer.rejoin_wanted = False
+        self._parts.consumer.rejoin()
+
+    def _report(self, now: float) -> None:
+        stats = self.stats
+        stats.running = self._executor.in_flight
+        stats.waiting = self._scheduler.waiting
+        stats.assigned, stats.reading = self._assignment.assigned, self._assignment.open
+        stats.paused = self._intake.paused
+        overdue = self._executor.overdue(now)
+        stats.overdue = len(overdue)
+        for late in overdue:
+            if id(late.work) not in self._named:
+                self._named.add(id(late.work))
+                self._log_running(
+                    late.work,
+                    "A handler runs beyond its time-out and cannot be ended: it keeps its slot and its key until it ends",
+                    late.running_s,
+                )
+        if not overdue:
+            self._named.clear()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    # Rebalances: called inside poll, rejoin and close. Never raise; what goes wrong is raised by the tick.
+
+    def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """New partitions, paused: the coming ticks open them."""
+        self.stats.rebalances["assigned"] += 1
+        self._assignment.add(partitions)
+        self._log_partitions("Partitions are assigned: reading begins at their committed offsets", partitions)
+
+    def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """They go: let what runs of them end, commit, forget. The partitions that stay go on meanwhile."""
+        self.stats.rebalances["revoked"] += 1
+        self._log_partitions("Partitions are revoked: what runs of them ends first", partitions)
+        states = self._assignment.remove(partitions)
+        try:
+            deadline = Deadline(self._clock, self._parts.worker.drain_timeout_s)
+            self._stop_states(states, deadline)
+            if any(state.running for state in states):
+                self._name_running(
+                    states, "A handler still runs at the end of a rebalance: its record may run elsewhere at once"
+                )
+            self._committer.finish(states, deadline)
+            for state in states:
+                self._assignment.forget(state)
+        except StreamqError as error:
+            self._failure = error
+
+    def on_lost(self, partitions: Sequence[TopicPartition]) -> None:
+        """They are another's already: forget them, commit nothing."""
+        self.stats.rebalances["lost"] += 1
+        states = self._assignment.remove(partitions)
+        try:
+            for state in states:
+                self._assignment.forget(state)
+            self._executor.withdraw()
+        except StreamqError as error:
+            self._failure = error
+        logger.warning(
+            "Partitions are lost: their new owner repeats what was not committed",
+            extra={
+                "event": "lost",
+                "group": self._parts.identity.group,
+                "partitions": [partition.partition for partition in partitions],
+                "running": sum(state.running for state in states),
+            },
+        )
+
+    def _stop_states(self, states: Sequence[PartitionState], deadline: Deadline) -> None:
+        """Start nothing more of these; settle what runs until all is in or the deadline is over."""
+        for state in states:
+            state.stop()
+        self._executor.withdraw()
+        while any(state.running or self._settler.pending(state) for state in states) and not deadline.expired():
+            now = self._clock.monotonic()
+            self.gate.tick(now)
+            self._settle(now)
+            self._scheduler.wake(now)
+            self._hand_over()
+            self._executor.wait(min(BUSY_S, deadline.remaining_s()))
+        self._settle(self._clock.monotonic())
+
+    def _current(self, partition: TopicPartition) -> PartitionState | None:
+        return self._assignment.get(partition)
+
+    # Sentences
+
+    def _log_partitions(self, sentence: str, partitions: Sequence[TopicPartition]) -> None:
+        logger.info(
+            sentence,
+            extra={
+                "event": "rebalance",
+                "group": self._parts.identity.group,
+                "partitions": sorted(partition.partition for partition in partitions),
+            },
+        )
+
+    def _name_running(self, states: Sequence[PartitionState], sentence: str) -> None:
+        for state in states:
+            for work in state.at_work():
+                self._log_running(work, sentence, None)
+
+    def _log_running(self, work: Work, sentence: str, running_s: float | None) -> None:
+        record = work.record
+        logger.warning(
+            sentence,
+            extra={
+                "event": "handler_running",
+                "group": self._parts.identity.group,
+                "topic": record.topic,
+                "partition": record.partition,
+                "offset": record.offset,
+                "key": None if record.key is None else record.key.decode("utf-8", "backslashreplace"),
+                "running_s": None if running_s is None else round(running_s, 1),
+            },
+        )

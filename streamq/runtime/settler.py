@@ -1,0 +1,284 @@
+"""From outcomes to settled records: done, again later, or into the dead-letter topic.
+
+A record is settled only when its outcome is durable: a dead letter is confirmed by the broker first. What the
+dead-letter topic does not take waits at the head of its lane and is tried again; nothing is dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from typing import NamedTuple, assert_never
+
+from streamq.core.lanes import LaneKey, Work
+from streamq.core.partition import PartitionState, Phase
+from streamq.core.retry import RetryPolicy
+from streamq.model import headers as names
+from streamq.model.clock import Clock
+from streamq.model.errors import BrokerError, RecordTooLargeError
+from streamq.model.outcomes import DONE, Dead, Done, Outcome, Retry
+from streamq.model.ports import ProducerPort
+from streamq.model.records import Delivery, Headers, OutgoingRecord, TopicPartition
+from streamq.runtime.executor import Completion
+from streamq.runtime.stats import OwnerStats
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+TRIMS = 2
+"""How often a dead letter that is too large is made smaller: first its stack goes, then message and user headers."""
+
+
+class Identity(NamedTuple):
+    """Who gives a record up: goes into its dead letter's headers."""
+
+    app: str
+    app_version: str
+    processor: str
+    group: str
+    dead_letter_topic: str
+
+
+class DeadLetter(NamedTuple):
+    """A record that is given up and not yet confirmed in the dead-letter topic."""
+
+    work: Work
+    dead: Dead
+    at_ms: int
+    failures: int = 0
+    trims: int = 0
+
+
+class Stragglers:
+    """Runs of earlier epochs of this process that still go on; each occupies its key."""
+
+    def __init__(self) -> None:
+        self._running: dict[TopicPartition, dict[LaneKey, Work]] = {}
+
+    def add(self, partition: TopicPartition, works: Sequence[Work]) -> None:
+        """These ran on when their epoch ended."""
+        if works:
+            self._running.setdefault(partition, {}).update((work.lane.key, work) for work in works)
+
+    def keys(self, partition: TopicPartition) -> Sequence[LaneKey]:
+        """The keys that are occupied in a partition."""
+        return tuple(self._running.get(partition, ()))
+
+    def ended(self, work: Work) -> LaneKey | None:
+        """A run of a closed epoch has come back. Returns the key that is free now, None if it did not occupy one."""
+        partition, key = work.lane.partition.partition, work.lane.key
+        running = self._running.get(partition, {})
+        if running.get(key) is not work:
+            return None
+        del running[key]
+        if not running:
+            del self._running[partition]
+        return key
+
+
+class Settler:
+    """Owner thread only, but for the producer's reports, which come in through a queue."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        policy: RetryPolicy,
+        producer: ProducerPort,
+        clock: Clock,
+        chance: Callable[[], float],
+        stats: OwnerStats,
+        current: Callable[[TopicPartition], PartitionState | None],
+    ) -> None:
+        self._identity = identity
+        self._policy = policy
+        self._producer = producer
+        self._clock = clock
+        self._chance = chance
+        self._stats = stats
+        self._current = current
+        self.stragglers = Stragglers()
+        self._reports: deque[tuple[DeadLetter, Delivery | BrokerError]] = deque()
+        self._again: list[tuple[float, int, DeadLetter]] = []
+        self._sequence = 0
+        self._pending: dict[int, DeadLetter] = {}
+
+    def pending(self, state: PartitionState) -> int:
+        """Dead letters of a partition-epoch that are under way."""
+        return sum(letter.work.lane.partition is state for letter in self._pending.values())
+
+    def next_due(self) -> float | None:
+        """When a refused dead letter is tried again; None if none waits."""
+        return self._again[0][0] if self._again else None
+
+    def settle(self, completions: Sequence[Completion]) -> None:
+        """Apply what came back from the executor."""
+        stats = self._stats
+        for work, outcome, seconds in completions:
+            state = work.lane.partition
+            if state.phase is Phase.CLOSED:
+                self._late(work)
+                continue
+            state.running -= 1
+            if outcome is None:
+                state.withdraw(work)
+                continue
+            stats.ran(seconds)
+            if outcome is DONE:
+                stats.done += 1
+                state.settle(work)
+            else:
+                self._apply(state, work, outcome)
+
+    def advance(self, now: float) -> bool:
+        """Take in the producer's reports, and try again what was refused. Whether there was anything."""
+        busy = bool(self._reports)
+        while self._reports:
+            letter, report = self._reports.popleft()
+            if isinstance(report, Delivery):
+                self._confirmed(letter)
+            else:
+                self._refused(letter, report, now)
+        while self._again and self._again[0][0] <= now:
+            busy = True
+            self._produce(heappop(self._again)[2], now)
+        return busy
+
+    def _late(self, work: Work) -> None:
+        """A run of an epoch that is over: its outcome counts for nothing, but its key is free now."""
+        key = self.stragglers.ended(work)
+        state = self._current(work.lane.partition.partition)
+        if key is not None and state is not None:
+            state.unblock(key)
+
+    def _apply(self, state: PartitionState, work: Work, outcome: Outcome) -> None:
+        match outcome:
+            case Done():
+                self._stats.done += 1
+                state.settle(work)
+            case Retry():
+                self._retry(state, work, outcome)
+            case Dead():
+                self._give_up(state, work, outcome)
+            case _:
+                assert_never(outcome)
+
+    def _retry(self, state: PartitionState, work: Work, outcome: Retry) -> None:
+        self._stats.failed += 1
+        fields = {
+            "partition": state.partition.partition,
+            "offset": work.record.offset,
+            "attempt": work.attempt,
+            "error_type": outcome.failure.error_type,
+        }
+        if outcome.counts and self._policy.exhausted(work.attempt):
+            self._give_up(state, work, Dead("attempts", outcome.failure))
+            return
+        delay_s = outcome.delay_s
+        if delay_s is None:
+            delay_s = self._policy.delay_s(work.attempt, self._chance())
+        state.retry(work, self._clock.monotonic() + delay_s, counts=outcome.counts)
+        logger.warning(
+            "An attempt failed: the record is attempted again, later records of its key wait for it",
+            extra={"event": "attempt_failed", "delay_s": round(delay_s, 3), "topic": work.record.topic, **fields},
+        )
+
+    # Dead letters
+
+    def _give_up(self, state: PartitionState, work: Work, dead: Dead) -> None:
+        state.hold(work)
+        letter = DeadLetter(work, dead, int(self._clock.time() * 1000))
+        self._pending[id(work)] = letter
+        self._produce(letter, self._clock.monotonic())
+
+    def _produce(self, letter: DeadLetter, now: float) -> None:
+        if letter.work.lane.partition.phase is Phase.CLOSED:
+            self._pending.pop(id(letter.work), None)
+            return
+        reports = self._reports
+        try:
+            self._producer.produce(dead_letter(self._identity, letter), lambda report: reports.append((letter, report)))
+        except BrokerError as error:
+            self._refused(letter, error, now)
+
+    def _confirmed(self, letter: DeadLetter) -> None:
+        self._pending.pop(id(letter.work), None)
+        state = letter.work.lane.partition
+        if state.phase is Phase.CLOSED:
+            return
+        self._stats.dead[letter.dead.reason] += 1
+        state.settle(letter.work)
+        record = letter.work.record
+        logger.error(
+            "A record was given up: it stands in the dead-letter topic, later records of its key go on",
+            extra={
+                "event": "dead_letter",
+                "topic": record.topic,
+                "partition": record.partition,
+                "offset": record.offset,
+                "reason": letter.dead.reason,
+                "attempts": letter.work.attempt,
+                "error_type": letter.dead.failure.error_type,
+                "dead_letter_topic": self._identity.dead_letter_topic,
+            },
+        )
+
+    def _refused(self, letter: DeadLetter, error: BrokerError, now: float) -> None:
+        self._stats.dead_failures += 1
+        if isinstance(error, RecordTooLargeError) and letter.trims < TRIMS:
+            self._produce(letter._replace(trims=letter.trims + 1), now)
+            return
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(letter.failures, 10))
+        self._sequence += 1
+        heappush(self._again, (now + pause_s, self._sequence, letter._replace(failures=letter.failures + 1)))
+        record = letter.work.record
+        logger.error(
+            "The dead-letter topic did not take a record: the record stays unsettled, its key waits, it is tried again",
+            extra={
+                "event": "dead_letter_refused",
+                "topic": record.topic,
+                "partition": record.partition,
+                "offset": record.offset,
+                "dead_letter_topic": self._identity.dead_letter_topic,
+                "error": str(error),
+                "pause_s": pause_s,
+            },
+        )
+
+
+def dead_letter(identity: Identity, letter: DeadLetter) -> OutgoingRecord:
+    """The record as it goes to the dead-letter topic: key, value, headers and timestamp as they were, and its context.
+
+    The partition is the source's. A letter that was too large loses first its stack, then message and user's headers.
+    """
+    record, failure = letter.work.record, letter.dead.failure
+    context: list[tuple[str, str]] = [
+        (names.GROUP, identity.group),
+        (names.APP, identity.app),
+        (names.APP_VERSION, identity.app_version),
+        (names.PROCESSOR, identity.processor),
+        (names.SOURCE_TOPIC, record.topic),
+        (names.SOURCE_PARTITION, str(record.partition)),
+        (names.SOURCE_OFFSET, str(record.offset)),
+        (names.SOURCE_TIMESTAMP_MS, str(record.timestamp_ms)),
+        (names.ATTEMPTS, str(letter.work.attempt)),
+        (names.REASON, letter.dead.reason),
+        (names.DEAD_AT_MS, str(letter.at_ms)),
+        (names.ERROR_TYPE, failure.error_type),
+    ]
+    if letter.trims < TRIMS:
+        context.append((names.ERROR_MESSAGE, failure.message))
+    if letter.trims < 1 and failure.stack:
+        context.append((names.ERROR_STACK, failure.stack))
+    kept: Headers = record.headers if letter.trims < TRIMS else ()
+    return OutgoingRecord(
+        identity.dead_letter_topic,
+        record.key,
+        record.value,
+        kept + tuple((name, value.encode()) for name, value in context),
+        record.partition,
+        record.timestamp_ms,
+    )

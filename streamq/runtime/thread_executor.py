@@ -1,0 +1,101 @@
+"""Runs `def` handlers on threads.
+
+Threads take works one by one from a common queue, so a slow handler never holds up what was handed over with it; they
+are woken in the number that the handler's measured time asks for, so a fast handler does not pay a wake-up a record.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from queue import SimpleQueue
+
+from streamq.core.lanes import Work
+from streamq.model.clock import Clock
+from streamq.model.handlers import SyncHandler
+from streamq.runtime.executor import AHEAD_S, Completion, Exchange, Slot, timed_out
+from streamq.runtime.gate import StartGate
+
+
+class ThreadExecutor(Exchange):
+    """See `Executor`. Threads are daemons, made when they are first needed: one that cannot be ended does not keep the
+    process."""
+
+    def __init__(
+        self,
+        handler: SyncHandler,
+        *,
+        concurrency: int,
+        timeout_s: float | None,
+        gate: StartGate,
+        clock: Clock,
+        name: str,
+    ) -> None:
+        super().__init__(concurrency, timeout_s, gate, clock)
+        self._call = handler.call
+        self._name = name
+        self._tokens: SimpleQueue[bool] = SimpleQueue()  # True: look into the inbox; False: end
+        self._threads: list[threading.Thread] = []
+
+    def hand_over(self, works: Sequence[Work]) -> None:
+        """Run these on the threads."""
+        self._in_flight += len(works)
+        self._inbox.extend(works)
+        self._nudge()
+
+    def collect(self) -> Sequence[Completion]:
+        """What came back since the last call; wakes more threads if works still wait for one."""
+        if self._inbox:
+            self._nudge()
+        return super().collect()
+
+    def stop(self, timeout_s: float) -> None:
+        """End the threads that are idle or become so within `timeout_s` altogether."""
+        for _ in self._threads:
+            self._tokens.put(False)
+        ends = self._clock.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, ends - self._clock.monotonic()))
+
+    def _nudge(self) -> None:
+        waiting = len(self._inbox)
+        wanted = min(waiting, self._concurrency, 1 + int(waiting * self._mean_s / AHEAD_S)) - self._tokens.qsize()
+        for _ in range(wanted):
+            self._tokens.put(True)
+        busy = sum(slot.work is not None for slot in self._slots) if wanted > 0 else 0
+        missing = min(wanted - (len(self._threads) - busy), self._concurrency - len(self._threads))
+        for _ in range(missing):
+            self._start_thread()
+
+    def _start_thread(self) -> None:
+        slot = Slot()
+        self._slots.append(slot)
+        thread = threading.Thread(
+            target=self._run, args=(slot,), name=f"{self._name}-handler-{len(self._threads)}", daemon=True
+        )
+        self._threads.append(thread)
+        thread.start()
+
+    # Runs on the handlers' threads.
+
+    def _run(self, slot: Slot) -> None:
+        while self._tokens.get():
+            while True:
+                try:
+                    work = self._inbox.popleft()
+                except IndexError:
+                    break
+                self._attempt(slot, work)
+
+    def _attempt(self, slot: Slot, work: Work) -> None:
+        started = self._clock.monotonic()
+        if not (work.lane.partition.open and self._gate.may_start(started)):
+            self._give_back((work, None, 0.0))
+            return
+        slot.started, slot.work = started, work
+        outcome = self._call(work.record, work.attempt)
+        ran_s = self._clock.monotonic() - started
+        slot.work = None
+        if self._timeout_s is not None and ran_s > self._timeout_s:
+            outcome = timed_out(self._timeout_s, ran_s)
+        self._give_back((work, outcome, ran_s))
