@@ -30,6 +30,10 @@ ANSWER_S = 30.0
 """A commit without an answer for so long is of unknown outcome."""
 
 
+SHUT_S = 0.2
+"""So often a commit is sent while the start gate waits for one to be accepted."""
+
+
 class InFlight(NamedTuple):
     """The commit that was sent and not answered."""
 
@@ -90,8 +94,8 @@ class Committer:
         """Take in an answer; send what has changed when the interval is over (or at once after a standstill)."""
         if self._in_flight is not None:
             self._take_answer(now)
-        if self._in_flight is None and (now >= self._next_at or self._gate.shut):
-            self._next_at = now + self._interval_s
+        if self._in_flight is None and now >= self._next_at:
+            self._next_at = now + (SHUT_S if self._gate.shut else self._interval_s)
             self._send(self._points(states, all_of_them=self._gate.shut), now)
 
     def finish(self, states: Iterable[PartitionState], deadline: Deadline, *, clean: bool = False) -> bool:

@@ -1,4 +1,4 @@
-"""The owner of a processor's partitions: one thread that touches consumer, lanes, trackers and commits, and nobody else.
+"""The owner of a processor's partitions: the one thread that touches consumer, lanes, trackers and commits.
 
 Its loop is `tick`, a numbered list of small steps; nothing in it waits but the poll.
 """
@@ -13,7 +13,7 @@ from typing import Final
 from streamq.config import ProcessorConfig, WorkerConfig
 from streamq.core.flow import FlowLimits
 from streamq.core.lanes import KeyScheduler, Work
-from streamq.core.partition import PartitionState
+from streamq.core.partition import PartitionState, Phase
 from streamq.model.clock import Clock, Deadline
 from streamq.model.errors import StreamqError
 from streamq.model.ports import AdminPort, ConsumerPort, ProducerPort
@@ -106,7 +106,8 @@ class Owner:
             parts.topic, parts.consumer, self._assignment, self._limits, parts.stats, bounds=parts.bounds
         )
         self._stop_requested = False
-        self._draining = False
+        self._draining: Deadline | None = None
+        self._aborted = False
         self._failure: StreamqError | None = None
         self._control_at = self._report_at = self._polled_at = self._clock.monotonic()
         self._named: set[int] = set()
@@ -139,16 +140,24 @@ class Owner:
         """Ask `run` to drain and return. Any thread, also a signal handler."""
         self._stop_requested = True
 
+    def request_abort(self) -> None:
+        """Ask a drain to wait for no handler any more. Any thread, also a signal handler."""
+        self._aborted = self._stop_requested = True
+
     def drain(self, timeout_s: float) -> bool:
-        """Start nothing more, let what runs end, commit. Blocks at most `timeout_s`. Whether all ended and is committed."""
-        self._draining = True
-        deadline = Deadline(self._clock, timeout_s)
+        """Start nothing more, let what runs end, commit. Blocks at most `timeout_s`, polling on, so that a rebalance
+        does not wait for this member. Whether all ended and is committed."""
+        self._draining = deadline = Deadline(self._clock, timeout_s)
         states = list(self._assignment)
-        self._stop_states(states, deadline)
+        self._parts.consumer.pause([state.partition for state in states])
+        self._stop_states(states, deadline, polling=True)
         still = sum(state.running for state in states)
         if still:
             self._name_running(states, "A handler did not end before the worker left: its record runs again elsewhere")
-        committed = self._committer.finish(states, deadline, clean=not still)
+        committed = self._committer.finish(self._assignment, deadline, clean=not still)
+        while not (committed or deadline.expired() or self._aborted):
+            self._intake.poll(BUSY_S, 1)  # the group is between two generations: the commit is repeated in the next one
+            committed = self._committer.finish(self._assignment, deadline, clean=not still)
         logger.info(
             "The worker has drained",
             extra={"event": "drained", "group": self._parts.identity.group, "running": still, "committed": committed},
@@ -157,7 +166,8 @@ class Owner:
 
     def close(self) -> None:
         """Leave the group and end the executor, as far as it ends. Idempotent."""
-        self._draining = True
+        if self._draining is None:
+            self._draining = Deadline(self._clock, 0.0)
         self._parts.consumer.close(5.0)
         self._executor.stop(0.5)
 
@@ -227,7 +237,7 @@ class Owner:
         return self._settler.advance(now) or bool(completions)
 
     def _hand_over(self) -> bool:
-        if self.gate.shut or self._draining:
+        if self.gate.shut or self._draining is not None:
             return False
         room = self._executor.room
         if room <= 0 or not self._scheduler.ready:
@@ -285,7 +295,7 @@ class Owner:
                 self._named.add(id(late.work))
                 self._log_running(
                     late.work,
-                    "A handler runs beyond its time-out and cannot be ended: it keeps its slot and its key until it ends",
+                    "A handler runs beyond its time-out and cannot be ended: it keeps slot and key until it ends",
                     late.running_s,
                 )
         if not overdue:
@@ -310,7 +320,7 @@ class Owner:
         self._log_partitions("Partitions are revoked: what runs of them ends first", partitions)
         states = self._assignment.remove(partitions)
         try:
-            deadline = Deadline(self._clock, self._parts.worker.drain_timeout_s)
+            deadline = self._draining or Deadline(self._clock, self._parts.worker.drain_timeout_s)
             self._stop_states(states, deadline)
             if any(state.running for state in states):
                 self._name_running(
@@ -342,19 +352,26 @@ class Owner:
             },
         )
 
-    def _stop_states(self, states: Sequence[PartitionState], deadline: Deadline) -> None:
+    def _stop_states(self, states: Sequence[PartitionState], deadline: Deadline, *, polling: bool = False) -> None:
         """Start nothing more of these; settle what runs until all is in or the deadline is over."""
         for state in states:
             state.stop()
         self._executor.withdraw()
-        while any(state.running or self._settler.pending(state) for state in states) and not deadline.expired():
+        while self._unfinished(states) and not deadline.expired() and not self._aborted:
             now = self._clock.monotonic()
             self.gate.tick(now)
             self._settle(now)
             self._scheduler.wake(now)
             self._hand_over()
+            if polling:
+                self._intake.poll(0.0, 1)
             self._executor.wait(min(BUSY_S, deadline.remaining_s()))
         self._settle(self._clock.monotonic())
+
+    def _unfinished(self, states: Sequence[PartitionState]) -> bool:
+        return any(
+            state.phase is not Phase.CLOSED and (state.running or self._settler.pending(state)) for state in states
+        )
 
     def _current(self, partition: TopicPartition) -> PartitionState | None:
         return self._assignment.get(partition)

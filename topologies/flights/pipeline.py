@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 
 import streamq as sq
-
 from topologies.flights.group_commit import GroupCommitter
 from topologies.flights.ledger import Effect, FileLedger, Ledger, NoLedger
 from topologies.flights.records import Flight

