@@ -59,8 +59,8 @@ class Executor(Protocol):
         """Send back at once what has not started of partitions that have stopped."""
         ...
 
-    def wait(self, timeout_s: float) -> None:
-        """Block until something can be collected, at most `timeout_s`."""
+    def wait(self, timeout_s: float, enough: int = 1) -> None:
+        """Block until `enough` completions can be collected, at most `timeout_s`."""
         ...
 
     def overdue(self, now: float) -> Sequence[Overdue]:
@@ -103,6 +103,7 @@ class Exchange:
         self._inbox: deque[Work] = deque()
         self._outbox: deque[Completion] = deque()
         self._sleeping = False
+        self._enough = 1
         self._arrived = threading.Event()
         self._slots: list[Slot] = []
         self._in_flight = 0
@@ -152,11 +153,12 @@ class Exchange:
             else:
                 self._give_back((work, None, 0.0))
 
-    def wait(self, timeout_s: float) -> None:
-        """Block until something can be collected, at most `timeout_s`."""
+    def wait(self, timeout_s: float, enough: int = 1) -> None:
+        """Block until `enough` completions can be collected, at most `timeout_s`."""
+        self._enough = enough
         self._sleeping = True
         # Looked at after the flag is up: a completion appended before that is seen here, one after it sets the event.
-        if not self._outbox:
+        if len(self._outbox) < enough:
             self._arrived.wait(timeout_s)
         self._sleeping = False
         self._arrived.clear()
@@ -175,5 +177,5 @@ class Exchange:
 
     def _give_back(self, completion: Completion) -> None:
         self._outbox.append(completion)
-        if self._sleeping:
+        if self._sleeping and len(self._outbox) >= self._enough:
             self._arrived.set()

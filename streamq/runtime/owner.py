@@ -248,15 +248,16 @@ class Owner:
     def _poll(self, now: float, most_s: float) -> bool:
         """Poll as the state of things asks for; never not at all for long."""
         ready, in_flight = self._scheduler.ready, self._executor.in_flight
-        wait_s = self._wait_s(now, most_s)
-        if ready > 2 * max(self._executor.room + in_flight, BATCH // 2):
-            return self._poll_little(now, wait_s)
         buffered = sum(state.count for state in self._assignment)
+        wait_s = self._wait_s(now, most_s)
+        window = max(self._executor.room + in_flight, BATCH // 2)
+        if ready > 2 * window or (2 * in_flight > window and buffered > 4 * window):
+            return self._poll_little(now, wait_s)
         if in_flight and buffered > in_flight + self._scheduler.waiting:
             # Records wait behind running ones: a completion is what matters most.
             received = self._intake.poll(0.0)
             if not received and wait_s:
-                self._executor.wait(min(wait_s, BUSY_S))
+                self._await_completions(wait_s)
         else:
             received = self._intake.poll(min(wait_s, SETTLING_S) if in_flight else wait_s)
         self._polled_at = now
@@ -268,8 +269,13 @@ class Owner:
             self._polled_at = now
             self._intake.poll(0.0, 1)
         if wait_s:
-            self._executor.wait(min(wait_s, BUSY_S))
+            self._await_completions(wait_s)
         return False
+
+    def _await_completions(self, wait_s: float) -> None:
+        """With lanes ready there is time to collect several; without, the first one makes the next record start."""
+        enough = 1 + self._executor.in_flight // 8 if self._scheduler.ready else 1
+        self._executor.wait(min(wait_s, BUSY_S), enough)
 
     def _wait_s(self, now: float, most_s: float) -> float:
         if not most_s:
