@@ -102,8 +102,9 @@ def validate_type(value_type: object) -> None:
         raise ConfigError(f"value type {name} cannot be decoded: {error}") from error
     for path, node in walk_type(info, name):
         if isinstance(node, mi.CustomType) and node.cls is not object:
+            where = "it" if path == name else path
             raise ConfigError(
-                f"value type {name} cannot be decoded: {path} is of type {type_name(node.cls)}, which no JSON "
+                f"value type {name} cannot be decoded: {where} is of type {type_name(node.cls)}, which no JSON "
                 "stands for: use a msgspec.Struct, dataclass, TypedDict, pydantic model, dict, list or scalar, "
                 "or a Serde of your own"
             )

@@ -5,13 +5,13 @@ Needs the extra `avro`; imported only where a topic is declared with it, so that
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from datetime import datetime
 from io import BytesIO
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-import fastavro
 import msgspec
+from fastavro import schemaless_reader, schemaless_writer
 from fastavro.read import SchemaResolutionError
 from fastavro.validation import ValidationError, validate
 
@@ -102,7 +102,6 @@ class AvroSerde(Generic[T]):
         self._fits: Callable[[Any], object] = self._shape.from_datum if schema is None else self._validate
         self._writers: dict[int, _Writer] = {}
         self._prefixes: dict[str, bytes] = {}
-        self._lock = threading.Lock()
 
     def encode(self, value: T, *, topic: str) -> bytes | None:
         """The value as Avro; None as a tombstone, where the type allows None.
@@ -124,11 +123,13 @@ class AvroSerde(Generic[T]):
             self._fits(datum)
             if self._schema.zoned:
                 _refuse_naive(datum, "")
-            fastavro.schemaless_writer(out, self._schema.parsed, datum, strict_allow_default=True, **_OPTIONS)
+            schemaless_writer(out, self._schema.parsed, datum, strict_allow_default=True, disable_tuple_notation=True)
         except Exception as error:
             # Not only fastavro's errors: validators and properties of the user's type run here.
             problem = f"{self._part} is {shown(value)}: {_complaint(error)}"
-            raise unencodable(topic, self._part, problem, f"pass a {self._type_name} that fits its schema") from error
+            raise unencodable(
+                topic, self._part, problem, f"pass a value of type {self._type_name} that fits the schema"
+            ) from error
         return out.getvalue()
 
     def decode(self, data: bytes, *, topic: str) -> T:
@@ -145,8 +146,7 @@ class AvroSerde(Generic[T]):
         try:
             datum = _read(writer, data, start)
         except _READ_FAILURES as error:
-            expected = f"a whole Avro body of the schema it {'names' if start else 'should have'}"
-            raise undecodable(topic, self._part, expected, _complaint(error), data) from error
+            raise undecodable(topic, self._part, "a whole Avro body of its schema", _complaint(error), data) from error
         try:
             return self._shape.from_datum(datum)  # type: ignore[no-any-return]  # the shape was made of a runtime type
         except Exception as error:
@@ -158,27 +158,21 @@ class AvroSerde(Generic[T]):
             validate(datum, self._schema.parsed, raise_errors=True, **_OPTIONS)
 
     def _register(self, topic: str, registry: SchemaRegistry) -> bytes:
-        with self._lock:
-            if topic not in self._prefixes:
-                subject = f"{topic}-{self._part}"
-                try:
-                    schema_id = registry.register(subject, self._schema.text)
-                except SerdeError as error:
-                    raise SerdeError(f"topic {topic}: {error}", part=self._part) from error
-                self._prefixes[topic] = bytes([_MAGIC]) + schema_id.to_bytes(4, "big")
-            return self._prefixes[topic]
+        subject = f"{topic}-{self._part}"
+        try:
+            schema_id = registry.register(subject, self._schema.text)
+        except SerdeError as error:
+            raise SerdeError(f"topic {topic}: {error}", part=self._part) from error
+        prefix = bytes([_MAGIC]) + schema_id.to_bytes(_PREFIX_BYTES - 1, "big")
+        self._prefixes[topic] = prefix
+        return prefix
 
     def _writer_of(self, data: bytes, topic: str, registry: SchemaRegistry) -> _Writer:
         if len(data) < _PREFIX_BYTES or data[0] != _MAGIC:
             raise undecodable(topic, self._part, "Avro in Confluent's wire format", _prefix_complaint(data), data)
         schema_id = int.from_bytes(data[1:_PREFIX_BYTES], "big")
         writer = self._writers.get(schema_id)
-        if writer is not None:
-            return writer
-        # One caller asks, the others wait for its answer.
-        with self._lock:
-            writer = self._writers.get(schema_id)
-            return writer if writer is not None else self._fetch(schema_id, data, topic, registry)
+        return self._fetch(schema_id, data, topic, registry) if writer is None else writer
 
     def _fetch(self, schema_id: int, data: bytes, topic: str, registry: SchemaRegistry) -> _Writer:
         try:
@@ -216,7 +210,7 @@ def _read(writer: _Writer, data: bytes, start: int) -> Datum:
     body = BytesIO(data)
     if start:
         body.seek(start)
-    datum = fastavro.schemaless_reader(body, schema.parsed, writer.reader)
+    datum = schemaless_reader(body, schema.parsed, writer.reader)
     if body.tell() != len(data):
         raise ValueError(f"{len(data) - body.tell()} bytes are left over behind it")
     return datum
@@ -251,5 +245,5 @@ def _refuse_naive(datum: Datum, path: str) -> None:
     elif isinstance(datum, list | tuple):
         for index, child in enumerate(datum):
             _refuse_naive(child, f"{path}[{index}]")
-    elif getattr(datum, "tzinfo", datum) is None:
+    elif isinstance(datum, datetime) and datum.tzinfo is None:
         raise ValueError(f"{path or 'value'} is {datum.isoformat()}, a time without a zone: use an aware datetime")

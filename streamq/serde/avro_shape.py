@@ -60,7 +60,7 @@ def _msgspec_shape(plain: Annotation) -> Shape:
     else:
         to_datum = partial(to_builtins)
     if isinstance(info, mi.StructType | mi.DataclassType):
-        return Shape(to_datum, lambda datum: convert(datum, plain))
+        return Shape(to_datum, partial(convert, type=plain))
     # msgspec keeps what it knows of a class with the class, but works out any other type anew at each call.
     box = msgspec.defstruct("Box", [("value", plain)])
     return Shape(to_datum, lambda datum: convert({"value": datum}, box).value)  # type: ignore[attr-defined]  # made above

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, get_args
 
 from streamq.model.errors import ConfigError
 from streamq.serde.annotations import accepts_none, holds_model, type_name, unwrapped, validate_type, without_none
@@ -73,7 +73,7 @@ def key_serde(
             if schema is None:
                 raise ConfigError("key is 'avro' without a schema: pass key_schema=…, an Avro schema")
             return _avro_serde(Any, registry, schema, "key")
-        case kind if isinstance(kind, str | type):
+        case kind if isinstance(kind, str | type) or get_args(kind):
             name = repr(kind) if isinstance(kind, str) else type_name(kind)
             raise ConfigError(f"key is {name}: use str, bytes, int, 'avro' with a schema, or a Serde of your own")
         case own:

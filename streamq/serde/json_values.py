@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
 
 _AT_PATH = re.compile(r"(?P<what>.*) - at `\$(?P<path>[^`]*)`$", re.DOTALL)
-_STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]")
+_STEP = re.compile(r"\.[^.\[]+|\[[^\]]*\]")
 _MAX_DEPTH = 32
 
 
@@ -69,7 +69,7 @@ class JsonSerde(Generic[T]):
         except Exception as error:
             # Not only msgspec's errors: a __post_init__ of the user's type runs here.
             expected = f"valid JSON for {self._type_name}"
-            raise undecodable(topic, self._part, expected, reason_of(error), data) from error
+            raise undecodable(topic, self._part, expected, reason_of(error) if data else "it is empty", data) from error
 
     def _refusal(self, value: object, error: Exception, topic: str) -> Exception:
         found = _AT_PATH.match(str(error))
@@ -79,18 +79,17 @@ class JsonSerde(Generic[T]):
         else:
             path, culprit = _culprit(value)
             problem = f"{path or self._part} is {shown(culprit)}: {reason_of(error)}"
-        return unencodable(topic, self._part, problem, f"pass a {self._type_name}")
+        return unencodable(topic, self._part, problem, f"pass a value of type {self._type_name}")
 
 
 def _value_at(path: str, value: object) -> object:
     """What stands at a path of msgspec's, as far as it can be followed (`[...]`, any item, ends it)."""
-    node: Any = msgspec.json.decode(_encode(value))
     for step in _STEP.finditer(path):
-        try:
-            node = node[step["name"]] if step["name"] else node[int(step["index"])]
-        except (LookupError, TypeError):
+        parts = dict(_parts(value))
+        if step[0] not in parts:
             break
-    return node
+        value = parts[step[0]]
+    return value
 
 
 def _culprit(value: object) -> tuple[str, object]:

@@ -72,7 +72,7 @@ class ModelSerde:
 
     def _refusal(self, value: object, reason: str, topic: str) -> Exception:
         problem = f"{self._part} is {shown(value)}: {reason}"
-        return unencodable(topic, self._part, problem, f"pass a {self._type_name}")
+        return unencodable(topic, self._part, problem, f"pass a value of type {self._type_name}")
 
 
 def _listed(error: pydantic.ValidationError) -> str:
