@@ -42,10 +42,8 @@ def test_figures_of_a_chain_with_a_cancelled_and_a_diverted_leg(store: FlightSto
 
 
 def test_a_late_departure_after_a_late_arrival_is_knock_on(store: FlightStore) -> None:
-    late = {"dep_delay": 15, "arr_delay": 15}
-    store.add(
-        [leg(1, **late), leg(2, **late), leg(3, dep_delay=None), leg(4, dep_delay=20, arr_delay=0), leg(5, **late)]
-    )
+    store.add([leg(1, dep_delay=15, arr_delay=15), leg(2, dep_delay=15, arr_delay=15), leg(3, dep_delay=None)])
+    store.add([leg(4, dep_delay=20, arr_delay=0), leg(5, dep_delay=15, arr_delay=15)])
     books = store.aircraft("N1")
     assert books is not None
     # Days 2 and 4 (the cancelled leg between does not count as an arrival); not day 5, which followed a timely one.

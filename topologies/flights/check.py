@@ -49,7 +49,8 @@ def expected() -> pd.DataFrame:
     late_before = flown.groupby("tailnum").arr_delay.shift() >= LATE_MINUTES
     flown["knock_on"] = late_before & (flown.dep_delay >= LATE_MINUTES)
     by_aircraft = flown.groupby("tailnum")
-    figures = pd.DataFrame({"legs": legs.groupby("tailnum").size(), "chain": legs.groupby("tailnum").apply(_chain)})
+    chains = _labels(legs).groupby(legs.tailnum).agg(_chain)
+    figures = pd.DataFrame({"legs": legs.groupby("tailnum").size(), "chain": chains})
     figures["flown"] = by_aircraft.size()
     figures["cancelled"] = legs.dep_time.isna().groupby(legs.tailnum).sum()
     figures["diverted"] = flown.arr_delay.isna().groupby(flown.tailnum).sum()
@@ -81,11 +82,16 @@ def compare(path: Path) -> Comparison:
     )  # fmt: skip
 
 
-def _chain(legs: pd.DataFrame) -> int:
+def _labels(legs: pd.DataFrame) -> pd.Series[str]:
+    """What each leg adds to its aircraft's checksum."""
+    date = ((legs.year * 100 + legs.month) * 100 + legs.day).astype(str)
+    return date + ":" + legs.carrier + legs.flight.astype(str) + ":" + legs.origin + "-" + legs.dest
+
+
+def _chain(labels: pd.Series[str]) -> int:
     checksum = 0
-    for leg in legs.itertuples():
-        date = (leg.year * 100 + leg.month) * 100 + leg.day
-        checksum = crc32(f"{date}:{leg.carrier}{leg.flight}:{leg.origin}-{leg.dest}".encode(), checksum)
+    for label in labels:
+        checksum = crc32(label.encode(), checksum)
     return checksum
 
 
