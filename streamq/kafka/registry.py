@@ -168,7 +168,8 @@ class ConfluentRegistry:
     @staticmethod
     def _modules() -> tuple[ModuleType, ModuleType]:
         try:
-            return import_module("confluent_kafka.schema_registry"), import_module("httpx2")
+            http = import_module("httpx2")  # first: without it, Confluent's client would look for its predecessor
+            return import_module("confluent_kafka.schema_registry"), http
         except ImportError as error:
             raise ConfigError(
                 f"a schema registry needs {error.name}, which is not installed: pip install 'streamq[avro]'"

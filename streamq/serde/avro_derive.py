@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import re
 from math import isfinite
 from typing import Any, Final
@@ -107,18 +106,13 @@ class _Deriver:
 
     def _enum(self, info: mi.EnumType, path: str) -> AvroNode:
         values = [member.value for member in info.cls]
-        if issubclass(info.cls, enum.IntEnum) or all(isinstance(value, int) for value in values):
+        if all(isinstance(value, int) for value in values):  # msgspec knows Enums of texts and of numbers only
             return "long"
-        if not all(isinstance(value, str) and _AVRO_NAME.match(value) for value in values):
-            return self._odd_enum(values, path)
+        if not all(_AVRO_NAME.match(value) for value in values):
+            return "string"
         if self._defined(info.cls, path):
             return info.cls.__name__
         return {"type": "enum", "name": info.cls.__name__, "symbols": values}
-
-    def _odd_enum(self, values: list[Any], path: str) -> str:
-        if not all(isinstance(value, str) for value in values):
-            raise self._refusal(path, "an Enum of other values than texts or whole numbers")
-        return "string"
 
     def _defined(self, cls: Annotation, path: str) -> bool:
         """Whether a type was defined before, under its name; takes the name for it otherwise."""

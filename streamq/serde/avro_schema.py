@@ -64,18 +64,23 @@ def _without_wrappers(node: AvroNode, depth: int) -> AvroNode:
         raise ValueError(f"the schema is nested deeper than {_MAX_JSON_DEPTH} levels")
     if isinstance(node, str):
         return node
+    if not node:
+        raise ValueError("it has an empty part, where a type should be")
     if not isinstance(node, Mapping):
         return [_without_wrappers(branch, depth + 1) for branch in node]
     kind = node["type"]
     if not isinstance(kind, str) or kind not in KINDS:
         return _without_wrappers(kind, depth + 1)
-    inner = dict(node)
+    return _without_inner_wrappers(dict(node), kind, depth + 1)
+
+
+def _without_inner_wrappers(node: dict[str, Any], kind: str, depth: int) -> AvroNode:
     for attribute in ("items", "values"):
-        if attribute in inner:
-            inner[attribute] = _without_wrappers(inner[attribute], depth + 1)
+        if attribute in node:
+            node[attribute] = _without_wrappers(node[attribute], depth)
     if kind in RECORDS:
-        inner["fields"] = [
-            {**field, "type": _without_wrappers(field["type"], depth + 1)} if "type" in field else field
+        node["fields"] = [
+            {**field, "type": _without_wrappers(field["type"], depth)} if "type" in field else field
             for field in node.get("fields", ())
         ]
-    return inner
+    return node
