@@ -40,7 +40,11 @@ class Run(NamedTuple):
 
 @dataclass(slots=True)
 class Findings:
-    """What the ledger says. `records` is what was published, or, where nobody says so, what was started."""
+    """What the ledger says.
+
+    `records` is what was published, or, where nobody says so, what was started; `repeated` counts attempts beyond one
+    a record; `unfinished` attempts never ended: they ran when their process was killed.
+    """
 
     records: int = 0
     done: int = 0
@@ -50,6 +54,7 @@ class Findings:
     lost: int = 0
     out_of_order: int = 0
     overlapped: int = 0
+    unfinished: int = 0
     processes: int = 0
     seconds: float = 0.0
     examples: list[str] = field(default_factory=list)
@@ -79,6 +84,7 @@ def audit(folder: Path, published: Iterable[Place] | None = None) -> Findings:
     expected = started if published is None else set(published)
     _count(findings, lanes, finished, expected)
     findings.repeated = findings.attempts - len(started)
+    findings.unfinished = sum(not run.outcome for runs in lanes.values() for run in runs)
     return findings
 
 
