@@ -62,7 +62,7 @@ class App(Declarations):
             self._registry.declared,
             lambda: self.clients,
             create_topics=create_topics,
-            timeout_s=check_seconds("publish_timeout_s", publish_timeout_s),
+            publish_timeout_s=check_seconds("publish_timeout_s", publish_timeout_s),
         )
 
     def __repr__(self) -> str:
@@ -74,6 +74,11 @@ class App(Declarations):
     def publisher(self) -> Publisher:
         """What publishes for this app."""
         return self._publisher
+
+    @property
+    def publish_timeout_s(self) -> float:
+        """Seconds that a wait for room or for a confirmation lasts at most."""
+        return self._publisher.publish_timeout_s
 
     def publish(
         self,
@@ -146,7 +151,7 @@ class App(Declarations):
     def use(self, clients: Clients | None) -> None:
         """Use this cluster from now on: the in-memory one of `streamq.testing`, or one of yours; None: the app's own
         again. What is not confirmed yet is flushed first, for at most `publish_timeout_s`."""
-        self._publisher.close(self._publisher.timeout_s)
+        self._publisher.close(self._publisher.publish_timeout_s)
         self._given_clients, self._clients = clients, None
 
     def _schema_registry_client(self) -> SchemaRegistry | None:

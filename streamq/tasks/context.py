@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from streamq.model.errors import PublishError, RetriableError, SerdeError, StreamqError
 from streamq.model.records import Record
 from streamq.tasks.publication import Publication
-from streamq.tasks.publisher import HeadersLike, Publisher
+from streamq.tasks.publisher import HeadersLike, Publishing
 from streamq.tasks.topic import AnyTopic, K, Topic, V
 
 
@@ -20,7 +20,7 @@ class Binding(NamedTuple):
     processor: str
     group: str
     topic: AnyTopic
-    publisher: Publisher
+    publisher: Publishing
     is_replay: bool
 
 

@@ -30,7 +30,7 @@ from streamq.model.records import Record
 from streamq.tasks.context import Binding, Context
 from streamq.tasks.failures import failure_of
 from streamq.tasks.processor import Processor
-from streamq.tasks.publisher import Publisher
+from streamq.tasks.publisher import Publishing
 from streamq.tasks.signals import Reject, RetryLater
 from streamq.tasks.signature import Handler
 
@@ -41,7 +41,7 @@ AsyncFunction = Callable[..., Coroutine[object, object, object]]
 
 
 def bind(
-    processor: Processor, publisher: Publisher, *, is_replay: bool = False, clock: Clock | None = None
+    processor: Processor, publisher: Publishing, *, is_replay: bool = False, clock: Clock | None = None
 ) -> BoundHandler:
     """One call for one attempt: decoding, context and exceptions included. Immutable and usable by any number of
     threads; `publisher` is where the handler's publications go, `clock` bounds the wait for them in a thread."""
@@ -84,7 +84,7 @@ def _async_call(processor: Processor, binding: Binding) -> Callable[[Record, int
 
 
 def _sync_call(processor: Processor, binding: Binding, clock: Clock) -> Callable[[Record, int], Outcome]:
-    handler, timeout_s = _with_context(processor), binding.publisher.timeout_s
+    handler, timeout_s = _with_context(processor), binding.publisher.publish_timeout_s
     decode, topic = processor.topic.value_serde.decode, processor.topic.name
     takes_none = processor.shape.takes_none
 

@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from streamq.model.clock import Clock, SystemClock
 from streamq.model.errors import ConfigError
@@ -29,6 +29,28 @@ HeadersLike = Mapping[str, str | bytes | None] | Iterable[tuple[str, str | bytes
 """Headers as a user gives them: text is written as UTF-8."""
 
 
+class Publishing(Protocol):
+    """Something that publishes: an app, its publisher, or what a transaction puts in its place."""
+
+    @property
+    def publish_timeout_s(self) -> float:
+        """Seconds that a wait for room or for a confirmation lasts at most."""
+        ...
+
+    def publish(
+        self,
+        topic: Topic[K, V] | str,
+        value: V,
+        *,
+        key: K | None = None,
+        headers: HeadersLike | None = None,
+        timestamp: datetime | None = None,
+        partition: int | None = None,
+    ) -> Publication:
+        """Publish one record; see `App.publish`."""
+        ...
+
+
 class Publisher:
     """Publishes to the topics that an app declares. May be used from threads and from asyncio.
 
@@ -43,10 +65,10 @@ class Publisher:
         clients: Callable[[], Clients],
         *,
         create_topics: bool = True,
-        timeout_s: float = 30.0,
+        publish_timeout_s: float = 30.0,
         clock: Clock | None = None,
     ) -> None:
-        self.timeout_s = timeout_s
+        self.publish_timeout_s = publish_timeout_s
         self._declared = declared
         self._clients = clients
         self._create_topics = create_topics
@@ -100,7 +122,10 @@ class Publisher:
             session = self._session
             if session is None or not session.usable:
                 session = Session(
-                    self._clients(), create_topics=self._create_topics, timeout_s=self.timeout_s, clock=self._clock
+                    self._clients(),
+                    create_topics=self._create_topics,
+                    timeout_s=self.publish_timeout_s,
+                    clock=self._clock,
                 )
                 self._session = session
                 self._watch_exit()

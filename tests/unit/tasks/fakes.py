@@ -8,8 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from streamq.model.errors import BrokerError, RetriableError
-from streamq.model.ports import AdminPort, Clients, ConsumerOptions, ConsumerPort, DeliveryCallback, Isolation
-from streamq.model.ports import ProducerPort, ReaderPort
+from streamq.model.ports import (
+    AdminPort,
+    Clients,
+    ConsumerOptions,
+    ConsumerPort,
+    DeliveryCallback,
+    Isolation,
+    ProducerPort,
+    ReaderPort,
+)
 from streamq.model.records import Delivery, Offset, OutgoingRecord, TopicInfo, TopicSpec
 
 
