@@ -124,13 +124,18 @@ class AvroSerde(Generic[T]):
             if self._schema.zoned:
                 _refuse_naive(datum, "")
             schemaless_writer(out, self._schema.parsed, datum, strict_allow_default=True, disable_tuple_notation=True)
+            data = out.getvalue()
+            if self._schema.guarded:
+                check_body(
+                    self._schema.parsed, self._schema.named, data, 0 if self._registry is None else _PREFIX_BYTES
+                )
         except Exception as error:
             # Not only fastavro's errors: validators and properties of the user's type run here.
             problem = f"{self._part} is {shown(value)}: {_complaint(error)}"
             raise unencodable(
                 topic, self._part, problem, f"pass a value of type {self._type_name} that fits the schema"
             ) from error
-        return out.getvalue()
+        return data
 
     def decode(self, data: bytes, *, topic: str) -> T:
         """The value of a body.

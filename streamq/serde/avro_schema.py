@@ -47,7 +47,8 @@ def load_schema(source: SchemaSource) -> AvroSchema:
         guarded = needs_guard(parsed, named)
     except _SCHEMA_FAILURES as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
-    text = msgspec.json.encode(plain).decode()
+    given = isinstance(source, str) and source not in PRIMITIVES
+    text = str(source) if given else msgspec.json.encode(plain).decode()
     zoned = '"timestamp-' in text and '"local-timestamp-' not in text
     return AvroSchema(text=text, parsed=parsed, named=named, guarded=guarded, zoned=zoned)
 

@@ -376,11 +376,15 @@ def test_nesting_without_end_is_an_error_and_no_crash(heirs: bool) -> None:
     assert "nested deeper than 200 levels" in complaint(serde, level * 500_000)
 
 
-def test_a_value_nested_without_end_is_refused() -> None:
+@pytest.mark.parametrize(("levels", "message"), [(30_000, "nested too deeply"), (150, "nested deeper than 200 levels")])
+@pytest.mark.parametrize("registry", [None, Registry()])
+def test_a_value_that_is_nested_too_deeply_to_be_decoded_is_refused(
+    levels: int, message: str, registry: Registry | None
+) -> None:
     tree = Tree(0)
-    for _ in range(30_000):
+    for _ in range(levels):
         tree = Tree(0, [], tree)
-    assert "nested too deeply" in refusal(value_serde(Tree, "avro"), tree)
+    assert message in refusal(value_serde(Tree, "avro", registry=registry), tree)
 
 
 def test_moderate_nesting_goes_through() -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import httpx2
 import pytest
 from confluent_kafka.schema_registry import RegisteredSchema, Schema, SchemaReference, SchemaRegistryError
+from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
+from confluent_kafka.serialization import MessageField, SerializationContext
 
 from streamq.kafka.registry import QUIET_S, ConfluentRegistry
 from streamq.model.errors import ConfigError, RetriableError, SerdeError
+from streamq.serde import value_serde
 
 COUNTRY = '{"type": "enum", "name": "Country", "symbols": ["DE", "FR"]}'
 
@@ -214,3 +218,26 @@ def test_a_forked_child_makes_its_own_client(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(SerdeError):  # the registry in memory belongs to its client
         registry.schema_by_id(schema_id)
     assert registry._client is not before
+
+
+def test_confluents_own_serializers_read_what_is_written_and_write_what_is_read() -> None:
+    registry = ConfluentRegistry("mock://here")
+    schema = json.dumps(
+        {
+            "type": "record",
+            "name": "Order",
+            "fields": [
+                {"name": "order_id", "type": "string"},
+                {"name": "amount", "type": "double"},
+                {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+                {"name": "note", "type": ["null", "string"], "default": None},
+            ],
+        }
+    )
+    serde = value_serde(dict, "avro", registry=registry, schema=schema)
+    value = {"order_id": "ä", "amount": 1.5, "at": datetime(2026, 11, 20, 8, tzinfo=UTC), "note": None}
+    theirs = AvroSerializer(registry._client, schema)(value, SerializationContext("orders", MessageField.VALUE))
+    ours = serde.encode(value, topic="orders")
+    assert ours == theirs
+    assert serde.decode(theirs, topic="orders") == value
+    assert AvroDeserializer(registry._client)(ours, SerializationContext("orders", MessageField.VALUE)) == value
