@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from streamq.kafka.probe import ping
 from streamq.local.broker import LocalBroker
@@ -28,7 +28,7 @@ def start_kafka(stack: ExitStack, data_dir: Path, console: Console) -> LocalBrok
     broker = LocalBroker(data_dir, port=0, probe=partial(ping, timeout_s=PROBE_S))
     stack.callback(broker.stop)
     with Progress(
-        TextColumn("  {task.description}"), BarColumn(), DownloadColumn(), console=console, transient=True
+        TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), console=console, transient=True
     ) as progress:
         task = progress.add_task("Kafka's files", total=None, visible=False)
 

@@ -97,7 +97,7 @@ def _chain(labels: pd.Series[str]) -> int:
 
 def main() -> int:
     """Print the comparison; 0 when all figures are equal."""
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else database()
+    path = Path(sys.argv[1] if len(sys.argv) > 1 else database())
     if not path.exists():
         print(f"error: {path} does not exist: run the worker first, or name its database", file=sys.stderr)
         return 2

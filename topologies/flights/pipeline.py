@@ -32,15 +32,15 @@ async def track(flight: Flight, ctx: sq.Context) -> None:
         await books(database()).add(flight)
 
 
-def database() -> Path:
+def database() -> str:
     """Where the aircraft are kept: `FLIGHTS_DB`, else a file below the current folder."""
-    return Path(os.environ.get(DATABASE) or DEFAULT_DATABASE)
+    return os.environ.get(DATABASE) or DEFAULT_DATABASE
 
 
 @cache
-def books(path: Path) -> GroupCommitter[Flight]:
+def books(path: str) -> GroupCommitter[Flight]:
     """The way into the file, one for each process, opened at the first flight."""
-    return GroupCommitter(FlightStore(path).add)
+    return GroupCommitter(FlightStore(Path(path)).add)
 
 
 @cache
