@@ -43,7 +43,7 @@ def test_the_whole_story_in_an_empty_folder(tmp_path: Path) -> None:
     demo = start_demo(tmp_path)
     output, _ = demo.communicate(timeout=240)
     assert demo.returncode == 0, output
-    for line in (
+    for said in (
         "336,776 flights",
         "kill -9",
         "Nothing lost, nothing out of order.",
