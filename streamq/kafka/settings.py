@@ -1,0 +1,152 @@
+"""librdkafka's settings: ours, by measurement; a user's, passed on; and those that would break a guarantee, refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from streamq.model.errors import ConfigError
+from streamq.model.ports import ConsumerOptions, Isolation
+
+Settings = dict[str, str | int | float | bool]
+UserSettings = Mapping[str, str | int | float | bool]
+
+MAX_POLL_INTERVAL_MS: Final = 300_000
+
+# A setting, and what to do instead. A user's value is refused before anything connects.
+_REFUSED: Final[Mapping[str, str]] = {
+    "bootstrap.servers": "pass bootstrap_servers= to the app, --bootstrap-servers, or STREAMQ_BOOTSTRAP_SERVERS",
+    "metadata.broker.list": "pass bootstrap_servers= to the app, --bootstrap-servers, or STREAMQ_BOOTSTRAP_SERVERS",
+    "group.id": "the group is <app>.<processor>: choose these names",
+    "group.instance.id": "use --static-members, which gives each worker process its identity",
+    "group.protocol": "pass group_protocol= to the app, or --group-protocol",
+    "session.timeout.ms": "use --session-timeout",
+    "heartbeat.interval.ms": "it follows from --session-timeout",
+    "max.poll.interval.ms": "the owner thread polls all the time: a slow handler needs no longer interval",
+    "enable.auto.commit": "streamq commits by itself, and only what is settled",
+    "auto.commit.interval.ms": "use --commit-interval",
+    "enable.auto.offset.store": "streamq commits explicit offsets, and only what is settled",
+    "auto.offset.reset": "pass start= to the processor; a lost position goes on at the earliest, with an error",
+    "enable.partition.eof": "streamq needs it to know the end of a partition",
+    "isolation.level": "streamq reads committed records only",
+    "partition.assignment.strategy": "streamq assigns incrementally (cooperative-sticky)",
+    "allow.auto.create.topics": "a typo must not make a topic: topics are created as the app declares them",
+    "enable.idempotence": "without it a retried produce could write a record twice or out of order",
+    "acks": "a record counts as published when all in-sync replicas have it",
+    "request.required.acks": "a record counts as published when all in-sync replicas have it",
+    "max.in.flight": "the idempotent producer keeps order with at most 5",
+    "max.in.flight.requests.per.connection": "the idempotent producer keeps order with at most 5",
+    "partitioner": "keys go to partitions as Java clients send them (murmur2_random)",
+    "transactional.id": "streamq names its transactions itself",
+    "enable.gapless.guarantee": "the idempotent producer does what is needed",
+    "rebalance_cb": "callbacks are streamq's", "on_commit": "callbacks are streamq's",
+    "error_cb": "callbacks are streamq's", "stats_cb": "callbacks are streamq's", "logger": "use Python's logging",
+    "delivery_report": "use the Publication that publish returns",
+}  # fmt: skip
+
+_SECRET_PARTS: Final = ("password", "secret", "pem", "jaas", "token", "ssl.key", "keystore")
+
+_COMMON: Final[Settings] = {
+    "log.connection.close": False,
+    "reconnect.backoff.ms": 100,
+    "reconnect.backoff.max.ms": 2_000,
+    "socket.nagle.disable": True,
+    "socket.timeout.ms": 30_000,
+    "topic.metadata.refresh.interval.ms": 60_000,
+}
+# With librdkafka's defaults (100,000 messages, 1,000 ms) a fast consumer stalls for up to a second at a time; the
+# kilobytes bound what a partition may hold ahead, so that memory stays flat whatever waits.
+_READING: Final[Settings] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "enable.partition.eof": True,
+    "allow.auto.create.topics": False,
+    "queued.min.messages": 20_000,
+    "queued.max.messages.kbytes": 16_384,
+    "fetch.queue.backoff.ms": 2,
+    "fetch.wait.max.ms": 100,
+    "fetch.error.backoff.ms": 100,
+    "topic.metadata.refresh.interval.ms": 10_000,
+}
+# The size limit is the broker's: the client's own is set to its maximum.
+_PRODUCING: Final[Settings] = {
+    "enable.idempotence": True,
+    "acks": "all",
+    "partitioner": "murmur2_random",
+    "linger.ms": 5,
+    "message.max.bytes": 1_000_000_000,
+    "queue.buffering.max.messages": 100_000,
+    "queue.buffering.max.kbytes": 262_144,
+    "delivery.timeout.ms": 30_000,
+    "retry.backoff.ms": 50,
+    "allow.auto.create.topics": False,
+}
+_CONSUMER_ONLY: Final = ("fetch.", "queued.", "check.crcs", "consume.", "client.rack")
+_PRODUCER_ONLY: Final = (
+    "linger.ms", "batch.", "queue.buffering.", "compression", "delivery.", "message.timeout", "request.timeout.ms",
+    "retries", "retry.backoff", "message.send", "sticky.partitioning", "message.max.bytes", "message.copy", "queuing.",
+)  # fmt: skip
+
+
+def check(settings: Mapping[str, object]) -> UserSettings:
+    """Refuse what would break a guarantee; return the rest.
+
+    Raises:
+        ConfigError: names the setting, its value (masked if it is a secret) and what to do instead.
+    """
+    checked: dict[str, str | int | float | bool] = {}
+    for name, value in settings.items():
+        if name in _REFUSED:
+            shown = masked(name, value)
+            raise ConfigError(f"kafka setting {name!r} is set to {shown}, which is not yours to set: {_REFUSED[name]}")
+        if not isinstance(value, str | int | float | bool):
+            raise ConfigError(f"kafka setting {name!r} is {masked(name, value)}: use text, a number or a bool")
+        checked[name] = value
+    return checked
+
+
+def masked(name: str, value: object) -> str:
+    """A setting's value as it may be shown."""
+    return "'***'" if any(part in name for part in _SECRET_PARTS) else repr(value)
+
+
+def reader(bootstrap: str, user: UserSettings, isolation: Isolation) -> Settings:
+    """For a consumer without a group. librdkafka wants a group id nonetheless; nothing is ever committed to it."""
+    mine = {**_COMMON, **_READING, "group.id": "streamq-reader", "isolation.level": isolation}
+    return _joined(bootstrap, mine, user, without=_PRODUCER_ONLY)
+
+
+def consumer(bootstrap: str, user: UserSettings, options: ConsumerOptions) -> Settings:
+    """For a member of a group. Under KIP-848 session and heartbeat are the broker's, and librdkafka refuses them."""
+    mine: Settings = {
+        **_COMMON,
+        **_READING,
+        "isolation.level": "read_committed",
+        "group.id": options.group,
+        "client.id": options.client_id,
+        "group.protocol": options.protocol,
+        "max.poll.interval.ms": MAX_POLL_INTERVAL_MS,
+    }
+    if options.instance_id is not None:
+        mine["group.instance.id"] = options.instance_id
+    if options.protocol == "classic":
+        mine["partition.assignment.strategy"] = "cooperative-sticky"
+        mine["session.timeout.ms"] = int(options.session_timeout_s * 1000)
+        mine["heartbeat.interval.ms"] = int(options.heartbeat_s * 1000)
+    return _joined(bootstrap, mine, user, without=_PRODUCER_ONLY)
+
+
+def producer(bootstrap: str, user: UserSettings) -> Settings:
+    """For an idempotent producer."""
+    return _joined(bootstrap, {**_COMMON, **_PRODUCING}, user, without=_CONSUMER_ONLY)
+
+
+def admin(bootstrap: str, user: UserSettings) -> Settings:
+    """For questions to the cluster."""
+    return _joined(bootstrap, dict(_COMMON), user, without=_CONSUMER_ONLY + _PRODUCER_ONLY)
+
+
+def _joined(bootstrap: str, mine: Settings, user: UserSettings, *, without: tuple[str, ...]) -> Settings:
+    fitting = {name: value for name, value in user.items() if not name.startswith(without)}
+    return {**mine, **fitting, "bootstrap.servers": bootstrap}
