@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from io import BytesIO
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 from fastavro import schemaless_reader, schemaless_writer
@@ -18,7 +18,7 @@ from fastavro.validation import ValidationError, validate
 from streamq.model.errors import ConfigError, SerdeError
 from streamq.serde.annotations import accepts_none, holds_model, type_name, without_none
 from streamq.serde.avro_derive import derive_schema
-from streamq.serde.avro_guard import check_body
+from streamq.serde.avro_guard import AvroNode, check_body
 from streamq.serde.avro_schema import AvroSchema, SchemaSource, load_schema
 from streamq.serde.avro_shape import shape_of
 from streamq.serde.base import (
@@ -56,11 +56,8 @@ _READ_FAILURES: Final = (
 )
 
 
-class _Writer(NamedTuple):
-    """A schema that bodies were written with, and the one to read them as (None: as they were written)."""
-
-    schema: AvroSchema
-    reader: Any
+_Read: TypeAlias = Callable[[bytes], Datum]
+"""Reads the body of one writer's schema, behind the prefix if there is one."""
 
 
 class AvroSerde(Generic[T]):
@@ -94,13 +91,13 @@ class AvroSerde(Generic[T]):
         self._part = part
         self._type_name = type_name(value_type)
         self._none_allowed = accepts_none(value_type)
-        self._shape = shape_of(value_type)
+        self._to_datum, self._from_datum = shape_of(value_type)
         self._schema = _own_schema(value_type, schema)
         self._registry = registry
         self._resolves = schema is not None
-        self._own = _Writer(self._schema, None)
-        self._fits: Callable[[Any], object] = self._shape.from_datum if schema is None else self._validate
-        self._writers: dict[int, _Writer] = {}
+        self._read_own = _reader_of(self._schema, None, 0)
+        self._fits: Callable[[Any], object] = self._from_datum if schema is None else self._validate
+        self._readers: dict[int, _Read] = {}
         self._prefixes: dict[str, bytes] = {}
 
     def encode(self, value: T, *, topic: str) -> bytes | None:
@@ -119,7 +116,7 @@ class AvroSerde(Generic[T]):
         if self._registry is not None:
             out.write(self._prefixes.get(topic) or self._register(topic, self._registry))
         try:
-            datum = self._shape.to_datum(value)
+            datum = self._to_datum(value)
             self._fits(datum)
             if self._schema.zoned:
                 _refuse_naive(datum, "")
@@ -144,16 +141,13 @@ class AvroSerde(Generic[T]):
             SerdeError: unknown magic byte or schema id, truncated, bytes left over, or not of the type.
             RetriableError: the registry did not answer, so nobody knows what these bytes are.
         """
-        if self._registry is None:
-            writer, start = self._own, 0
-        else:
-            writer, start = self._writer_of(data, topic, self._registry), _PREFIX_BYTES
+        read = self._read_own if self._registry is None else self._read_of(data, topic, self._registry)
         try:
-            datum = _read(writer, data, start)
+            datum = read(data)
         except _READ_FAILURES as error:
             raise undecodable(topic, self._part, "a whole Avro body of its schema", _complaint(error), data) from error
         try:
-            return self._shape.from_datum(datum)  # type: ignore[no-any-return]  # the shape was made of a runtime type
+            return self._from_datum(datum)  # type: ignore[no-any-return]  # the shape was made of a runtime type
         except Exception as error:
             # Not only msgspec's errors: a __post_init__ or a validator of the user's type runs here.
             raise undecodable(topic, self._part, f"a {self._type_name}", reason_of(error), data) from error
@@ -172,14 +166,13 @@ class AvroSerde(Generic[T]):
         self._prefixes[topic] = prefix
         return prefix
 
-    def _writer_of(self, data: bytes, topic: str, registry: SchemaRegistry) -> _Writer:
+    def _read_of(self, data: bytes, topic: str, registry: SchemaRegistry) -> _Read:
         if len(data) < _PREFIX_BYTES or data[0] != _MAGIC:
             raise undecodable(topic, self._part, "Avro in Confluent's wire format", _prefix_complaint(data), data)
         schema_id = int.from_bytes(data[1:_PREFIX_BYTES], "big")
-        writer = self._writers.get(schema_id)
-        return self._fetch(schema_id, data, topic, registry) if writer is None else writer
+        return self._readers.get(schema_id) or self._fetch(schema_id, data, topic, registry)
 
-    def _fetch(self, schema_id: int, data: bytes, topic: str, registry: SchemaRegistry) -> _Writer:
+    def _fetch(self, schema_id: int, data: bytes, topic: str, registry: SchemaRegistry) -> _Read:
         try:
             schema = load_schema(registry.schema_by_id(schema_id))
         except (SerdeError, ValueError) as error:
@@ -187,11 +180,11 @@ class AvroSerde(Generic[T]):
             raise undecodable(topic, self._part, expected, reason_of(error), data) from error
         # fastavro compares the two schemas at each call when given both, and resolves where it need not.
         same = not self._resolves or schema.parsed == self._schema.parsed
-        writer = _Writer(schema, None if same else self._schema.parsed)
-        if len(self._writers) >= _MAX_CACHED:
-            self._writers.clear()
-        self._writers[schema_id] = writer
-        return writer
+        read = _reader_of(schema, None if same else self._schema.parsed, _PREFIX_BYTES)
+        if len(self._readers) >= _MAX_CACHED:
+            self._readers.clear()
+        self._readers[schema_id] = read
+        return read
 
 
 def _own_schema(value_type: Annotation, schema: SchemaSource | None) -> AvroSchema:
@@ -208,17 +201,22 @@ def _own_schema(value_type: Annotation, schema: SchemaSource | None) -> AvroSche
         raise ConfigError(f"schema for value type {name} is no Avro schema: {reason_of(error)}") from error
 
 
-def _read(writer: _Writer, data: bytes, start: int) -> Datum:
-    schema = writer.schema
-    if schema.guarded:
-        check_body(schema.parsed, schema.named, data, start)
-    body = BytesIO(data)
-    if start:
-        body.seek(start)
-    datum = schemaless_reader(body, schema.parsed, writer.reader)
-    if body.tell() != len(data):
-        raise ValueError(f"{len(data) - body.tell()} bytes are left over behind it")
-    return datum
+def _reader_of(writer: AvroSchema, reader: AvroNode | None, start: int) -> _Read:
+    """What is the same for all bodies of a schema, worked out once. `reader=None`: read as it was written."""
+    parsed, named, guarded = writer.parsed, writer.named, writer.guarded
+
+    def read(data: bytes) -> Datum:
+        if guarded:
+            check_body(parsed, named, data, start)
+        body = BytesIO(data)
+        if start:
+            body.seek(start)
+        datum = schemaless_reader(body, parsed, reader)
+        if body.tell() != len(data):
+            raise ValueError(f"{len(data) - body.tell()} bytes are left over behind it")
+        return datum
+
+    return read
 
 
 def _prefix_complaint(data: bytes) -> str:

@@ -12,8 +12,8 @@ Of other schemas, depth and size follow from schema and length, and their bodies
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 MAX_DEPTH: Final = 200
 """Levels of schema that one body may unfold to. fastavro reads as many on a C stack of half a megabyte (measured; macOS
@@ -38,8 +38,8 @@ Named = Mapping[str, AvroNode]
 def needs_guard(schema: AvroNode, named: Named) -> bool:
     """Whether bodies of this (parsed) schema can unfold beyond what schema and length bound."""
     analysis = _Analysis(named)
-    analysis.nodes(schema, ())
-    return analysis.unbounded or analysis.most_nodes > MAX_UNGUARDED_NODES
+    size = analysis.size(schema, ())
+    return analysis.unbounded or size.depth > MAX_DEPTH or size.nodes > MAX_UNGUARDED_NODES
 
 
 def check_body(schema: AvroNode, named: Named, data: bytes, start: int) -> None:
@@ -57,49 +57,52 @@ def _kind(schema: AvroNode) -> str:
     return str(schema["type"] if isinstance(schema, dict) else schema)
 
 
+class _Size(NamedTuple):
+    """What a value unfolds to, arrays and maps taken with one item; `empty` if it may take no bytes."""
+
+    nodes: int
+    depth: int
+    empty: bool
+
+
+def _around(inner: Sequence[_Size], nodes: int, *, empty: bool) -> _Size:
+    return _Size(1 + nodes, 1 + max((size.depth for size in inner), default=0), empty)
+
+
 class _Analysis:
-    """One pass over a schema, each named type counted once however often it is used."""
+    """One pass over a schema, each named type sized once however often it is used."""
 
     def __init__(self, named: Named) -> None:
         self.unbounded = False
-        self.most_nodes = 0
         self._named = named
-        self._sizes: dict[str, tuple[int, bool]] = {}
+        self._sizes: dict[str, _Size] = {}
 
-    def nodes(self, schema: AvroNode, path: tuple[str, ...]) -> tuple[int, bool]:
-        """How many nodes a value has at least, arrays taken once, and whether it may take no bytes."""
+    def size(self, schema: AvroNode, path: tuple[str, ...]) -> _Size:
         kind = _kind(schema)
-        size, empty = self._of_kind(kind, schema, path)
-        self.most_nodes = max(self.most_nodes, size)
-        if len(path) > MAX_DEPTH:
-            self.unbounded = True
-        return size, empty
-
-    def _of_kind(self, kind: str, schema: AvroNode, path: tuple[str, ...]) -> tuple[int, bool]:
         match kind:
             case "union":
-                return 1 + max((self.nodes(branch, path)[0] for branch in schema), default=0), False
+                branches = [self.size(branch, path) for branch in schema]
+                return _around(branches, max((size.nodes for size in branches), default=0), empty=False)
             case "record" | "error":
                 return self._record(schema, path)
-            case "array":
-                size, empty = self.nodes(schema["items"], path)
-                self.unbounded |= empty
-                return 1 + size, False
-            case "map":
-                return 1 + self.nodes(schema["values"], path)[0], False
+            case "array" | "map":
+                item = self.size(schema["items" if kind == "array" else "values"], path)
+                self.unbounded |= item.empty and kind == "array"  # a map's items have keys
+                return _around([item], item.nodes, empty=False)
             case _ if kind in self._named:
-                return self.nodes(self._named[kind], path)
+                return self.size(self._named[kind], path)
             case _:
-                return 1, kind == "null" or (kind == "fixed" and schema.get("size") == 0)
+                return _Size(1, 1, kind == "null" or (kind == "fixed" and schema.get("size") == 0))
 
-    def _record(self, schema: AvroNode, path: tuple[str, ...]) -> tuple[int, bool]:
+    def _record(self, schema: AvroNode, path: tuple[str, ...]) -> _Size:
         name = schema["name"]
         if name in path:
             self.unbounded = True
-            return 1, False
+            return _Size(1, 1, empty=False)
         if name not in self._sizes:
-            fields = [self.nodes(field["type"], (*path, name)) for field in schema["fields"]]
-            self._sizes[name] = (1 + sum(size for size, _ in fields), all(empty for _, empty in fields))
+            fields = [self.size(field["type"], (*path, name)) for field in schema["fields"]]
+            nodes, empty = sum(size.nodes for size in fields), all(size.empty for size in fields)
+            self._sizes[name] = _around(fields, nodes, empty=empty)
         return self._sizes[name]
 
 

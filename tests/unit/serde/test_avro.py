@@ -18,6 +18,7 @@ from streamq.kafka.registry import ConfluentRegistry
 from streamq.model.errors import ConfigError, RetriableError, SerdeError
 from streamq.serde import Serde, value_serde
 from streamq.serde.avro_guard import AvroNode
+from streamq.serde.avro_schema import load_schema
 from streamq.serde.base import Annotation
 
 
@@ -419,6 +420,21 @@ def test_a_schema_that_doubles_at_each_level_is_bounded() -> None:
         schema = {"type": "record", "name": f"L{level}", "fields": fields}
     serde = value_serde(dict, "avro", schema=schema)
     assert "more items than its size allows for" in complaint(serde, b"")
+
+
+def test_a_schema_that_is_deep_without_being_nested_is_bounded() -> None:
+    fields: Any = [{"name": "f0", "type": {"type": "record", "name": "L0", "fields": []}}]
+    for level in range(1, 400):
+        inner = {"type": "record", "name": f"L{level}", "fields": [{"name": "a", "type": f"L{level - 1}"}]}
+        fields.append({"name": f"f{level}", "type": ["null", inner]})
+    serde = value_serde(dict, "avro", schema={"type": "record", "name": "Root", "fields": fields})
+    assert len(serde.decode(b"\x00" * 399, topic="t")) == 400
+    assert "nested deeper than 200 levels" in complaint(serde, b"\x00" * 398 + b"\x02")
+
+
+def test_wide_records_are_read_without_being_walked_first() -> None:
+    wide = {"type": "record", "name": "Wide", "fields": [{"name": f"f{i}", "type": "int"} for i in range(1000)]}
+    assert not load_schema(wide).guarded
 
 
 def test_a_schema_nested_without_end_is_no_schema() -> None:
