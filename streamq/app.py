@@ -40,7 +40,7 @@ class App(Declarations):
         name: str,
         *,
         bootstrap_servers: str | Sequence[str] | None = None,
-        kafka: Mapping[str, object] | None = None,
+        kafka: Mapping[str, str | int | float | bool] | None = None,
         version: str = "",
         schema_registry: str | SchemaRegistry | None = None,
         create_topics: bool = True,

@@ -27,7 +27,9 @@ class Binding(NamedTuple):
 class Context:
     """One attempt at one record. Made for the attempt and over with it; a handler must not keep it."""
 
-    __slots__ = ("_binding", "_logger", "attempt", "failed_publish", "no_fault", "over", "publications", "record")
+    __slots__ = (
+        "_binding", "_failed_publish", "_logger", "_no_fault", "_over", "_publications", "attempt", "record",
+    )  # fmt: skip
 
     def __init__(self, binding: Binding, record: Record, attempt: int) -> None:
         self.record = record
@@ -36,10 +38,11 @@ class Context:
         """The number of this attempt, from 1."""
         self._binding = binding
         self._logger: logging.LoggerAdapter[logging.Logger] | None = None
-        self.publications: list[Publication] | None = None
-        self.failed_publish: StreamqError | None = None
-        self.no_fault: SerdeError | RetriableError | None = None
-        self.over = False
+        # Read by whoever runs the attempt, to tell what it came to.
+        self._publications: list[Publication] | None = None
+        self._failed_publish: StreamqError | None = None
+        self._no_fault: SerdeError | RetriableError | None = None
+        self._over = False
 
     @property
     def processor(self) -> str:
@@ -64,7 +67,7 @@ class Context:
         try:
             return self._binding.topic.key_serde.decode(data, topic=self.record.topic)
         except (SerdeError, RetriableError) as error:
-            self.no_fault = error
+            self._no_fault = error
             raise
 
     @property
@@ -93,7 +96,7 @@ class Context:
             ConfigError: the topic is not declared.
             PublishError: no room within the app's `publish_timeout_s`, or the attempt is over.
         """
-        if self.over:
+        if self._over:
             raise PublishError(
                 f"attempt {self.attempt} at {self.record.topic}[{self.record.partition}] offset {self.record.offset} "
                 "is over: publish before the handler returns, or with app.publish"
@@ -103,14 +106,14 @@ class Context:
                 topic, value, key=key, headers=headers, timestamp=timestamp, partition=partition
             )
         except StreamqError as error:
-            self.failed_publish = error
+            self._failed_publish = error
             if isinstance(error, RetriableError):
-                self.no_fault = error
+                self._no_fault = error
             raise
-        if self.publications is None:
-            self.publications = [publication]
+        if self._publications is None:
+            self._publications = [publication]
         else:
-            self.publications.append(publication)
+            self._publications.append(publication)
         return publication
 
     def _fields(self) -> dict[str, object]:

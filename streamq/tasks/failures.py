@@ -6,6 +6,7 @@ import traceback
 from pathlib import Path
 from typing import Final
 
+from streamq.model.errors import StreamqError
 from streamq.model.outcomes import STACK_CHARS, Failure
 
 _OURS: Final = str(Path(__file__).resolve().parent.parent) + "/"
@@ -36,7 +37,7 @@ def _message_of(error: BaseException) -> str:
 def _stack_of(error: BaseException) -> str:
     try:
         told = traceback.TracebackException.from_exception(error, limit=-_FRAMES, compact=True)
-        _without_own_frames(told)
+        _without_own_frames(told, all_ours_is_a_bug=not isinstance(error, StreamqError))
         return "".join(told.format())[-STACK_CHARS:]
     except BaseException as second:  # an exception whose attributes fight back
         if isinstance(second, KeyboardInterrupt):
@@ -44,13 +45,14 @@ def _stack_of(error: BaseException) -> str:
         return f"(its stack cannot be shown: {type(second).__name__})"
 
 
-def _without_own_frames(told: traceback.TracebackException) -> None:
+def _without_own_frames(told: traceback.TracebackException, *, all_ours_is_a_bug: bool) -> None:
+    """Leave the user's frames. Where an error of Python's comes from our frames alone it is our bug: they stay."""
     todo: list[traceback.TracebackException | None] = [told]
     while todo:
         one = todo.pop()
         if one is None:
             continue
         theirs = [frame for frame in one.stack if not frame.filename.startswith(_OURS)]
-        if theirs:
+        if theirs or one is not told or not all_ours_is_a_bug:
             one.stack = traceback.StackSummary.from_list(theirs)
         todo += [one.__cause__, one.__context__, *(one.exceptions or ())]

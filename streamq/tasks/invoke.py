@@ -71,12 +71,12 @@ def _async_call(processor: Processor, binding: Binding) -> Callable[[Record, int
         try:
             await handler(value, context)
         except BaseException as error:
-            context.over = True
+            context._over = True
             if isinstance(error, _ENDS_THREAD) or _cancelled_from_outside(error):
                 raise
             outcome = _raised(error, context)
-        context.over = True
-        if context.publications is None and context.failed_publish is None:
+        context._over = True
+        if context._publications is None and context._failed_publish is None:
             return outcome
         return await _confirmed(outcome, context)
 
@@ -104,12 +104,12 @@ def _sync_call(processor: Processor, binding: Binding, clock: Clock) -> Callable
             returned = handler(value, context)
             outcome = DONE if returned is None else _returned(returned)
         except BaseException as error:
-            context.over = True
+            context._over = True
             if isinstance(error, _ENDS_THREAD):
                 raise
             outcome = _raised(error, context)
-        context.over = True
-        if context.publications is None and context.failed_publish is None:
+        context._over = True
+        if context._publications is None and context._failed_publish is None:
             return outcome
         return _confirmed_standing(outcome, context, Deadline(clock, timeout_s))
 
@@ -149,7 +149,7 @@ def _tombstone(record: Record) -> Dead:
 
 
 def _raised(error: BaseException, context: Context) -> Outcome:
-    if error is context.no_fault:
+    if error is context._no_fault:
         return _not_decoded(error)
     match error:
         case Reject():
@@ -183,9 +183,9 @@ async def _confirmed(outcome: Outcome, context: Context) -> Outcome:
     """The outcome, once everything that was published is confirmed; Retry if something is not."""
     if isinstance(outcome, Retry):
         return outcome
-    if context.failed_publish is not None:
-        return _publish_failed(context.failed_publish)
-    for publication in context.publications or ():
+    if context._failed_publish is not None:
+        return _publish_failed(context._failed_publish)
+    for publication in context._publications or ():
         try:
             await publication
         except StreamqError as error:
@@ -197,9 +197,9 @@ def _confirmed_standing(outcome: Outcome, context: Context, deadline: Deadline) 
     """The same on a thread, which it blocks, at most for the publisher's time-out altogether."""
     if isinstance(outcome, Retry):
         return outcome
-    if context.failed_publish is not None:
-        return _publish_failed(context.failed_publish)
-    for publication in context.publications or ():
+    if context._failed_publish is not None:
+        return _publish_failed(context._failed_publish)
+    for publication in context._publications or ():
         try:
             publication.result(deadline.remaining_s())
         except StreamqError as error:

@@ -148,7 +148,7 @@ class Publication:
                 return
         self._call(callback)
 
-    def settle(self, outcome: Delivery | StreamqError) -> None:
+    def _settle(self, outcome: Delivery | StreamqError) -> None:
         """How it went, told once by the producer."""
         with _shared.lock:
             self._outcome = outcome

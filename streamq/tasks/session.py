@@ -191,7 +191,7 @@ class Session:
                 item.refusal = refusal
                 item.left.set()
             elif refusal is not None:
-                item.publication.settle(refusal)
+                item.publication._settle(refusal)
             if not more:
                 return
 
@@ -244,7 +244,7 @@ class Session:
             PublishError: the client does not take this record.
         """
         try:
-            self._producer.produce(outgoing, publication.settle)
+            self._producer.produce(outgoing, publication._settle)
         except RetriableError:
             return False
         except (FatalBrokerError, FencedError) as error:
