@@ -61,7 +61,7 @@ def make_owner(
     `group` and `bounds` are a replay's.
     """
     name = group or processor.group
-    handler = bind(processor, app, clock=clock, is_replay=bounds is not None)
+    handler = bind(processor, app.publisher, clock=clock, is_replay=bounds is not None)
     identity = Identity(app.name, app.version, processor.name, name, processor.dead_letter_topic)
 
     def topics() -> int:

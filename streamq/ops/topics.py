@@ -1,0 +1,110 @@
+"""Topics as an app needs them: what it declares, and the dead-letter topics that follow from its processors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from streamq.model.errors import TopicConfigError
+from streamq.model.ports import AdminPort
+from streamq.model.records import TopicInfo, TopicSpec
+from streamq.tasks.processor import Processor
+
+logger = logging.getLogger(__name__)
+
+HEADER_ROOM_BYTES: Final = 64 * 1024
+"""A dead letter is its record and its context: so much larger than the source's records it may be."""
+
+DERIVED_CONFIG: Final[Mapping[str, str]] = {
+    "cleanup.policy": "delete",
+    "retention.ms": "-1",
+    "retention.bytes": "-1",
+    "message.timestamp.type": "CreateTime",
+    "message.timestamp.after.max.ms": "9223372036854775807",
+}
+"""Nothing in a derived topic goes by itself, and its records keep their timestamps, whatever these are."""
+
+
+def create_command(spec: TopicSpec) -> str:
+    """The command that creates a topic with Kafka's own tool."""
+    factor = "" if spec.replication_factor is None else f" --replication-factor {spec.replication_factor}"
+    options = "".join(f" --config {name}={value}" for name, value in sorted(spec.config.items()))
+    return (
+        f"kafka-topics.sh --bootstrap-server BROKERS --create --topic {spec.name} "
+        f"--partitions {spec.partitions}{factor}{options}"
+    )
+
+
+def grow_command(topic: str, partitions: int) -> str:
+    """The command that adds partitions with Kafka's own tool."""
+    return f"kafka-topics.sh --bootstrap-server BROKERS --alter --topic {topic} --partitions {partitions}"
+
+
+def derived_spec(name: str, source: TopicInfo, source_config: Mapping[str, str]) -> TopicSpec:
+    """A topic that belongs to a source: as many partitions and replicas, as durable, with room for headers."""
+    config = dict(DERIVED_CONFIG)
+    if "min.insync.replicas" in source_config:
+        config["min.insync.replicas"] = source_config["min.insync.replicas"]
+    if "max.message.bytes" in source_config:
+        config["max.message.bytes"] = str(int(source_config["max.message.bytes"]) + HEADER_ROOM_BYTES)
+    return TopicSpec(name, source.partitions, source.replication_factor, config)
+
+
+def ensure_processor_topics(admin: AdminPort, processor: Processor, *, create: bool, timeout_s: float) -> int:
+    """See that a processor's source exists and that its dead-letter topic reaches as far. Blocks. Returns the source's
+    partition count. More partitions in the dead-letter topic are accepted; other settings are for `topics check`.
+
+    Raises:
+        TopicConfigError: a topic is missing or has too few partitions, and `create` is False; with the command.
+        BrokerError: the broker did not answer, or refused.
+    """
+    source = _ensure_source(admin, processor, create, timeout_s)
+    name = processor.dead_letter_topic
+    found = admin.describe_topics([name], timeout_s)[name]
+    if found is None:
+        spec = derived_spec(name, source, admin.topic_config(source.name, timeout_s))
+        _create(admin, spec, create, timeout_s, f"dead-letter topic {name} of processor {processor.name}")
+    elif found.partitions < source.partitions:
+        _grow(admin, processor, found, source.partitions, create, timeout_s)
+    return source.partitions
+
+
+def _ensure_source(admin: AdminPort, processor: Processor, create: bool, timeout_s: float) -> TopicInfo:
+    spec = processor.topic.spec
+    found = admin.describe_topics([spec.name], timeout_s)[spec.name]
+    if found is not None:
+        return found
+    _create(admin, spec, create, timeout_s, f"topic {spec.name}")
+    created = admin.describe_topics([spec.name], timeout_s)[spec.name]
+    if created is None:
+        raise TopicConfigError(f"topic {spec.name} was created and is gone again: somebody deletes it")
+    return created
+
+
+def _create(admin: AdminPort, spec: TopicSpec, create: bool, timeout_s: float, what: str) -> None:
+    if not create:
+        raise TopicConfigError(
+            f"{what} does not exist, and creating topics is forbidden here: run `{create_command(spec)}`, "
+            "or `streamq topics create`"
+        )
+    if admin.create_topic(spec, timeout_s):
+        logger.info(
+            "A topic is created as the app declares it",
+            extra={"event": "topic_created", "topic": spec.name, "partitions": spec.partitions},
+        )
+
+
+def _grow(
+    admin: AdminPort, processor: Processor, found: TopicInfo, wanted: int, create: bool, timeout_s: float
+) -> None:
+    if not create:
+        raise TopicConfigError(
+            f"dead-letter topic {found.name} has {found.partitions} partitions, its source {processor.topic.name} has "
+            f"{wanted}, and changing topics is forbidden here: run `{grow_command(found.name, wanted)}`"
+        )
+    admin.add_partitions(found.name, wanted, timeout_s)
+    logger.info(
+        "A dead-letter topic is extended to its source's partitions",
+        extra={"event": "topic_extended", "topic": found.name, "partitions": wanted},
+    )
