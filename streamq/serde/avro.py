@@ -155,6 +155,8 @@ class AvroSerde(Generic[T]):
     def _validate(self, datum: Datum) -> None:
         if not validate(datum, self._schema.parsed, raise_errors=False, **_OPTIONS):
             validate(datum, self._schema.parsed, raise_errors=True, **_OPTIONS)
+        # What fits the schema need not fit the type, and would not come back.
+        self._from_datum(datum)
 
     def _register(self, topic: str, registry: SchemaRegistry) -> bytes:
         subject = f"{topic}-{self._part}"

@@ -40,7 +40,7 @@ class SchemaServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def register(self, subject: str, body: dict[str, object]) -> int:
-        known = {key: body[key] for key in ("schema", "references") if key in body}
+        known: dict[str, object] = {key: value for key, value in body.items() if key in {"schema", "references"}}
         if known not in self.schemas:
             self.schemas.append(known)
         schema_id = self.schemas.index(known) + 1

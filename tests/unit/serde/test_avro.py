@@ -294,6 +294,13 @@ def test_a_value_that_does_not_fit_a_given_schema_is_refused(value: object, mess
     assert message in refusal(value_serde(Any, "avro", schema=POINT), value)
 
 
+def test_a_value_that_fits_a_given_schema_but_not_its_type_is_refused() -> None:
+    fields = [{"name": "order_id", "type": ["string", "long"]}, {"name": "amount", "type": "double"}]
+    serde = value_serde(Order, "avro", schema={"type": "record", "name": "Order", "fields": fields})
+    message = refusal(serde, Order(5, 1.0))  # type: ignore[arg-type]  # the mistake under test
+    assert "Expected `str`, got `int` - at `$.order_id`" in message
+
+
 def test_a_time_without_a_zone_is_refused_since_it_means_another_time_on_another_machine() -> None:
     class Visit(msgspec.Struct):
         times: list[datetime.datetime]
