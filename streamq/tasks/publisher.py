@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -102,7 +103,7 @@ class Publisher:
         session = self._session
         if session is None or not session.usable:
             session = self._open()
-        return session.publish(known.spec, outgoing)
+        return session.publish(known, outgoing)
 
     def flush(self, timeout_s: float) -> int:
         """Wait at most `timeout_s` until everything published so far is confirmed or has failed. Returns how many
@@ -135,6 +136,11 @@ class Publisher:
         if not self._watches_exit:
             self._watches_exit = True
             atexit.register(_flush_at_exit, weakref.ref(self))
+            if "multiprocessing.util" in sys.modules:
+                # Its children leave without the interpreter's own end.
+                from multiprocessing.util import Finalize
+
+                Finalize(None, _flush_at_exit, args=(weakref.ref(self),), exitpriority=0)
 
     def flush_at_exit(self) -> None:
         """The process ends: wait for what is not confirmed, and say how much was not."""
@@ -150,6 +156,7 @@ class Publisher:
     def after_fork(self) -> None:
         """In a child: forget the parent's client and locks."""
         self._lock = threading.Lock()
+        self._watches_exit = False
         session, self._session = self._session, None
         if session is not None:
             session.inherited = True

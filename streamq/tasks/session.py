@@ -27,6 +27,7 @@ from streamq.model.errors import (
 from streamq.model.ports import Clients
 from streamq.model.records import OutgoingRecord, TopicSpec
 from streamq.tasks.publication import Publication, describe_failure
+from streamq.tasks.topic import AnyTopic
 from streamq.tasks.topic_check import CALL_TIMEOUT_S, ensure_topic
 
 logger = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class Session:
         self._failures = 0
         self._failures_logged_at: float | None = None
 
-    def publish(self, spec: TopicSpec, outgoing: OutgoingRecord) -> Publication:
+    def publish(self, topic: AnyTopic, outgoing: OutgoingRecord) -> Publication:
         """Hand a record over. On an event loop this never blocks; in a thread it may, at most `timeout_s`.
 
         Raises:
@@ -97,7 +98,7 @@ class Session:
         publication = Publication(self, outgoing.topic)
         line = self._lines.get(outgoing.topic)
         if line is None:
-            line = self._lines.setdefault(outgoing.topic, _Line(spec))
+            line = self._lines.setdefault(outgoing.topic, _Line(topic.spec))
         if line.straight and self._try_produce(outgoing, publication):
             return publication
         item = _Queued(outgoing, publication, Deadline(self._clock, self.timeout_s))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -463,3 +466,39 @@ def test_locks_that_are_held_while_a_process_forks_are_free_in_the_child(world: 
     in_a_fork(child)
     world.clients.gate.set()
     holder.join(WAIT_S)
+
+
+@FORKS
+@pytest.mark.parametrize("how", ["os.fork", "multiprocessing"])
+def test_a_child_flushes_at_its_end_like_any_process(how: str, tmp_path: Path) -> None:
+    log = tmp_path / "flushed"
+    program = f"""
+import multiprocessing, os, sys
+import streamq as sq
+from tests.unit.tasks.fakes import FakeClients, FakeProducer
+
+def close(self, timeout_s):
+    with open({str(log)!r}, "a") as file:
+        file.write(f"{{[record.value for record in self.produced]}}\\n")
+
+FakeProducer.close = close
+app = sq.App("shop", clients=FakeClients("raw"))
+app.topic("raw")
+app.publish("raw", b"parent")
+
+def child():
+    app.publish("raw", b"child")
+
+if {how!r} == "os.fork":
+    pid = os.fork()
+    if pid == 0:
+        child()
+        sys.exit(0)
+    os.waitpid(pid, 0)
+else:
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30, cwd=Path(__file__).parents[3])
+    assert log.read_text().splitlines() == ["[b'child']", "[b'parent']"]
