@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 
 import typer
 
@@ -17,6 +18,8 @@ app = typer.Typer(name="streamq", no_args_is_help=True, add_completion=False, pr
 def main() -> None:
     """Run one command; a StreamqError becomes one sentence on stderr and an exit code."""
     for name in COMMANDS:
+        if find_spec(f"streamq.cli.{name}") is None:
+            continue
         import_module(f"streamq.cli.{name}").register(app)
     try:
         app()

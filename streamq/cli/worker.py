@@ -75,11 +75,10 @@ def worker(
     A stop drains: nothing new starts, running handlers have --drain-timeout seconds, offsets are committed, and the
     worker leaves its group. A second signal waits for no handler.
     """
+    from streamq.app import load_app
     from streamq.cli.logs import configure
-
     from streamq.config import WorkerConfig
     from streamq.model.errors import ConfigError
-    from streamq.tasks.load import load_app
 
     configure(log_format, log_level)
     app = load_app(target)
