@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from math import isfinite
 from typing import get_args
@@ -48,6 +48,18 @@ def check_seconds(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < 0:
         raise ConfigError(f"{name} is {value!r}: use seconds, a number of at least 0")
     return float(value)
+
+
+def topic_settings(topic: str, config: Mapping[str, object]) -> dict[str, str]:
+    """Kafka's settings of a topic, which are text.
+
+    Raises:
+        ConfigError: one is not; names it.
+    """
+    for name, value in config.items():
+        if not isinstance(value, str):
+            raise ConfigError(f"topic {topic!r}: config {name!r} is {value!r}: Kafka's settings are text, '{value}'")
+    return {name: str(value) for name, value in config.items()}
 
 
 def check_partition(partition: object) -> int:

@@ -10,6 +10,7 @@ from streamq.core.retry import RetryPolicy
 from streamq.model import names
 from streamq.model.errors import ConfigError
 from streamq.serde import SchemaRegistry, Serde
+from streamq.tasks.arguments import topic_settings
 from streamq.tasks.processor import Processor
 from streamq.tasks.registry import Registry
 from streamq.tasks.topic import AnyTopic, K, Topic, V
@@ -111,7 +112,9 @@ class Declarations:
             serde=cast("str | Serde[object] | None", serde),
             schema=schema,
             key_schema=key_schema,
-            config=TopicConfig(partitions=partitions, replication_factor=replication_factor, config=dict(config or {})),
+            config=TopicConfig(
+                partitions=partitions, replication_factor=replication_factor, config=topic_settings(name, config or {})
+            ),
             registry=self._schema_registry_client(),
         )
 

@@ -55,6 +55,12 @@ def test_a_name_kafka_does_not_take_is_refused(app: sq.App, name: str) -> None:
         app.topic(name)
 
 
+def test_a_topic_setting_that_is_no_text_is_refused(app: sq.App) -> None:
+    topic: Callable[..., object] = app.topic
+    with pytest.raises(sq.ConfigError, match=r"topic 'orders': config 'retention\.ms' is 5: Kafka's settings are text"):
+        topic("orders", config={"retention.ms": 5})
+
+
 def test_a_topic_without_a_type_holds_bytes(app: sq.App) -> None:
     raw = app.topic("raw")
     assert raw.value_serde.encode(b"\x00", topic="raw") == b"\x00"

@@ -301,6 +301,33 @@ def test_a_thread_waits_no_longer_than_the_timeout_and_is_told_what_to_do() -> N
     assert world.values == [b"first", b"0"]
 
 
+def test_each_callers_order_is_kept_under_back_pressure_from_threads_and_loops_at_once() -> None:
+    world = World(room=7)
+    world.app.publish(world.raw, b"warm").result(1)
+    producer = world.clients.only_producer
+    producer.hold = True
+    count = 100
+
+    def in_a_thread(name: int) -> None:
+        for number in range(count):
+            world.app.publish(world.raw, b"%d:%d" % (name, number))
+
+    async def on_a_loop(name: int) -> None:
+        for number in range(count):
+            world.app.publish(world.raw, b"%d:%d" % (name, number))
+            await asyncio.sleep(0)
+
+    callers = [threading.Thread(target=in_a_thread, args=(name,)) for name in range(3)]
+    callers += [threading.Thread(target=lambda name=name: asyncio.run(on_a_loop(name))) for name in range(3, 6)]
+    for caller in callers:
+        caller.start()
+    while any(caller.is_alive() for caller in callers) or len(producer.produced) < 6 * count + 1:
+        producer.deliver()
+    written = [tuple(map(int, (value or b"").split(b":"))) for value in world.values[1:]]
+    for name in range(6):
+        assert [number for caller, number in written if caller == name] == list(range(count))
+
+
 # What the producer refuses.
 
 
