@@ -123,7 +123,7 @@ class Publisher:
             session = self._session
             if session is None or not session.usable:
                 session = Session(
-                    self._clients(),
+                    self._clients,
                     create_topics=self._create_topics,
                     timeout_s=self.publish_timeout_s,
                     clock=self._clock,

@@ -12,7 +12,8 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from streamq.model.clock import Clock, Deadline
 from streamq.model.errors import (
@@ -24,7 +25,7 @@ from streamq.model.errors import (
     RetriableError,
     StreamqError,
 )
-from streamq.model.ports import Clients
+from streamq.model.ports import Clients, ProducerPort
 from streamq.model.records import OutgoingRecord, TopicSpec
 from streamq.tasks.publication import Publication, describe_failure
 from streamq.tasks.topic import AnyTopic
@@ -55,6 +56,13 @@ class _Queued:
         self.refusal: StreamqError | None = None
 
 
+class _Connection(NamedTuple):
+    """A cluster, and this process's producer on it."""
+
+    clients: Clients
+    producer: ProducerPort
+
+
 class _Line:
     """One topic. `straight`: it is checked and nothing queues."""
 
@@ -71,15 +79,17 @@ class _Line:
 class Session:
     """See the module. All methods may be called from any thread."""
 
-    def __init__(self, clients: Clients, *, create_topics: bool, timeout_s: float, clock: Clock) -> None:
-        self.description = clients.description
+    def __init__(
+        self, make_clients: Callable[[], Clients], *, create_topics: bool, timeout_s: float, clock: Clock
+    ) -> None:
         self.timeout_s = timeout_s
         self.inherited = False
         self.usable = True
-        self._clients = clients
+        self._make_clients = make_clients
+        self._connection: _Connection | None = None
+        self._connecting = threading.Lock()
         self._create_topics = create_topics
         self._clock = clock
-        self._producer = clients.producer()
         # Guards the lines' queues; signalled when records are delivered (if somebody waits) and leave a queue.
         self._changed = threading.Condition()
         self._waiting = 0
@@ -87,6 +97,11 @@ class Session:
         self._lines: dict[str, _Line] = {}
         self._failures = 0
         self._failures_logged_at: float | None = None
+
+    @property
+    def description(self) -> str:
+        """The bootstrap servers, once they are known."""
+        return "the brokers" if self._connection is None else self._connection.clients.description
 
     def publish(self, topic: AnyTopic, outgoing: OutgoingRecord) -> Publication:
         """Hand a record over. On an event loop this never blocks; in a thread it may, at most `timeout_s`.
@@ -126,14 +141,16 @@ class Session:
                 self._changed.wait(min(RECHECK_S, deadline.remaining_s()))
             self._waiting -= 1
             queued = self._queued
-        return queued + self._producer.flush(deadline.remaining_s())
+        connection = self._connection
+        return queued + (connection.producer.flush(deadline.remaining_s()) if connection is not None else 0)
 
     def close(self, timeout_s: float) -> int:
         """Flush, then end the client. Returns how many records were not confirmed in time."""
         deadline = Deadline(self._clock, timeout_s)
         undecided = self.flush(timeout_s)
         self.usable = False
-        self._producer.close(deadline.remaining_s())
+        if self._connection is not None:
+            self._connection.producer.close(deadline.remaining_s())
         return undecided
 
     # In a thread.
@@ -216,8 +233,8 @@ class Session:
             )
         try:
             if not line.checked:
-                create = self._create_topics
-                ensure_topic(self._clients, line.spec, create=create, deadline=deadline, clock=self._clock)
+                clients, create = self._connected().clients, self._create_topics
+                ensure_topic(clients, line.spec, create=create, deadline=deadline, clock=self._clock)
         except BrokerError as error:
             raise PublishError(describe_failure(line.spec.name, self.description, error)) from error
         finally:
@@ -225,6 +242,14 @@ class Session:
         with self._changed:
             line.checked = True
             line.straight = not line.queue
+
+    def _connected(self) -> _Connection:
+        """The client, made at the first need of it: here, and so never on an event loop, since that takes a while."""
+        with self._connecting:
+            if self._connection is None:
+                clients = self._make_clients()
+                self._connection = _Connection(clients, clients.producer())
+            return self._connection
 
     def _produce_when_room(self, item: _Queued) -> None:
         with self._changed:
@@ -239,13 +264,16 @@ class Session:
                 self._waiting -= 1
 
     def _try_produce(self, outgoing: OutgoingRecord, publication: Publication) -> bool:
-        """False if there is no room now.
+        """False if there is no room now, or no client yet.
 
         Raises:
             PublishError: the client does not take this record.
         """
+        connection = self._connection
+        if connection is None:
+            return False
         try:
-            self._producer.produce(outgoing, publication._settle)
+            connection.producer.produce(outgoing, publication._settle)
         except RetriableError:
             return False
         except (FatalBrokerError, FencedError) as error:

@@ -17,6 +17,7 @@ import pytest
 
 import streamq as sq
 from streamq.model.errors import BrokerError, FatalBrokerError, OutcomeUnknownError, RecordTooLargeError
+from streamq.model.ports import ProducerPort
 from streamq.model.records import Delivery, TopicInfo, TopicSpec
 
 from .fakes import FakeClients
@@ -265,6 +266,37 @@ def test_the_queue_of_event_loops_is_bounded(world: World, monkeypatch: pytest.M
     asyncio.run(main())
     assert world.app.flush(WAIT_S) == 0
     assert len(world.values) == 10
+
+
+def test_the_client_is_made_beside_the_event_loop_and_not_on_it(world: World) -> None:
+    makers: list[threading.Thread] = []
+    make = world.clients.producer
+
+    def producer() -> ProducerPort:
+        makers.append(threading.current_thread())
+        return make()
+
+    world.clients.producer = producer  # type: ignore[method-assign]  # seen from outside, a client that is slow to make
+
+    async def main() -> None:
+        await world.app.publish(world.raw, b"x")
+
+    asyncio.run(main())
+    assert makers
+    assert makers[0] is not threading.current_thread()
+
+
+def test_settings_that_make_no_client_are_told_by_call_or_publication() -> None:
+    app = sq.App("shop", kafka={"enable.auto.commit": True})
+    raw = app.topic("raw")
+    with pytest.raises(sq.ConfigError, match=r"enable\.auto\.commit"):
+        app.publish(raw, b"x")
+
+    async def main() -> None:
+        with pytest.raises(sq.ConfigError, match=r"enable\.auto\.commit"):
+            await app.publish(raw, b"x")
+
+    asyncio.run(main())
 
 
 # Back-pressure in threads.
