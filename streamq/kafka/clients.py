@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from streamq.kafka import settings as rules
 from streamq.kafka.admin import KafkaAdmin
-from streamq.kafka.consumer import KafkaConsumer, KafkaReader
+from streamq.kafka.consumer import KafkaConsumer
 from streamq.kafka.producer import KafkaProducer
+from streamq.kafka.reader import KafkaReader
 from streamq.model.errors import ConfigError
 from streamq.model.ports import ConsumerOptions, Isolation
 
@@ -30,11 +31,11 @@ class KafkaClients:
 
     def consumer(self, options: ConsumerOptions) -> KafkaConsumer:
         """A member of a group."""
-        return KafkaConsumer(rules.consumer(self._bootstrap, self._user, options))
+        return KafkaConsumer(rules.consumer(self._bootstrap, self._user, options), self._bootstrap)
 
     def reader(self, isolation: Isolation = "read_committed") -> KafkaReader:
         """A consumer without a group."""
-        return KafkaReader(rules.reader(self._bootstrap, self._user, isolation))
+        return KafkaReader(rules.reader(self._bootstrap, self._user, isolation), self._bootstrap)
 
     def producer(self) -> KafkaProducer:
         """An idempotent producer."""
