@@ -1,0 +1,6 @@
+"""What one tests handlers with: Kafka in memory, a clock that one moves, faults when one wants them, and a harness."""
+
+from streamq.testing.clock import ManualClock
+from streamq.testing.memory import HANG, Faults, MemoryCluster
+
+__all__ = ["HANG", "Faults", "ManualClock", "MemoryCluster"]
