@@ -8,7 +8,7 @@ from typing import Literal
 from streamq.model.clock import Clock, SystemClock
 from streamq.model.errors import ConfigError
 from streamq.model.ports import ConsumerOptions, ConsumerPort, Isolation
-from streamq.model.records import NextOffset, OutgoingRecord, Record, TopicPartition, TopicSpec
+from streamq.model.records import Delivery, Headers, NextOffset, OutgoingRecord, Record, TopicPartition, TopicSpec
 from streamq.testing.memory.admin import MemoryAdmin
 from streamq.testing.memory.consumer import MemoryConsumer, MemoryReader
 from streamq.testing.memory.faults import Faults
@@ -116,6 +116,25 @@ class MemoryCluster:
     def create_topic(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
         """Make a topic, if it does not exist."""
         self.admin().create_topic(TopicSpec(name, partitions, None, config or {}), 0.0)
+
+    def append(
+        self,
+        partition: TopicPartition,
+        value: bytes | None,
+        key: bytes | None = None,
+        headers: Headers = (),
+        timestamp_ms: int | None = None,
+    ) -> Delivery:
+        """Write a record as some other program does, past all faults.
+
+        Raises:
+            BrokerError: what a broker refuses a record for.
+        """
+        outgoing = OutgoingRecord(partition.topic, key, value, headers, None, timestamp_ms)
+        with self._world.lock:
+            delivery = self._world.topics.append(outgoing, partition.partition)
+        self._world.changed()
+        return delivery
 
     def append_marker(self, partition: TopicPartition, kind: Literal["commit", "abort"] = "commit") -> None:
         """The end of somebody's transaction: it takes an offset, and no reader ever sees it, whatever its kind."""

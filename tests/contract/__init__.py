@@ -1,0 +1,1 @@
+"""One behaviour suite over the ports, run on the in-memory cluster and on a real Kafka under both group protocols."""
