@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 import tempfile
@@ -41,12 +42,19 @@ class DemoFolder(NamedTuple):
         """What the workers log."""
         return self.path / "worker.log"
 
+    @property
+    def log(self) -> Path:
+        """What this process logs: its screen is for the story."""
+        return self.path / "demo.log"
+
     def empty(self) -> None:
         """Delete what an earlier run left, and nothing else."""
         for folder in (self.kafka, self.ledger):
             shutil.rmtree(folder, ignore_errors=True)
-        for name in (self.database.name, f"{self.database.name}-wal", f"{self.database.name}-shm", "worker.log"):
-            (self.path / name).unlink(missing_ok=True)
+        for path in (self.database, self.worker_log, self.log):
+            path.unlink(missing_ok=True)
+        for ending in ("-wal", "-shm"):
+            (self.path / f"{self.database.name}{ending}").unlink(missing_ok=True)
         self.ledger.mkdir()
 
 
@@ -86,3 +94,17 @@ def _writable(wanted: Path | None) -> Path:
             ) from error
         return Path(tempfile.mkdtemp(prefix="streamq-demo-"))
     return path
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Log into a file until the block ends."""
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from threading import Event
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from streamq.demo import verdict
 from streamq.demo.commands import APP, Commands, DemoError, stop
-from streamq.demo.folder import DemoFolder, demo_folder
+from streamq.demo.folder import DemoFolder, demo_folder, logging_to
 from streamq.demo.kafka import start_kafka
 from streamq.demo.publishing import Published, publish_all
 from streamq.demo.verdict import Verdict
@@ -56,9 +57,12 @@ def run(console: Console, wanted: Path | None, *, keep: bool) -> int:
     begun = clock.monotonic()
     with ExitStack() as stack:
         folder = stack.enter_context(demo_folder(wanted))
+        stack.enter_context(logging_to(folder.log))
         console.print(f"Everything is written below [bold]{folder.path}[/]", highlight=False)
+        # Reading takes as long as Kafka's start: both at once.
+        reading = stack.enter_context(ThreadPoolExecutor(1)).submit(load)
         commands = _start_kafka(stack, folder, console)
-        published = _publish(commands, console)
+        published = _publish(commands, reading, console)
         kill = _work(stack, commands, folder, published, console)
         result, dead_letter = _judge(commands, folder, published, kill, console)
         _look_around(commands, dead_letter, console)
@@ -75,11 +79,11 @@ def _start_kafka(stack: ExitStack, folder: DemoFolder, console: Console) -> Comm
     return Commands(console, broker.bootstrap_servers, folder.path, environment)
 
 
-def _publish(commands: Commands, console: Console) -> Published:
+def _publish(commands: Commands, reading: Future[list[Flight]], console: Console) -> Published:
     _chapter(console, 2, "Tasks: every flight out of New York in 2013")
     commands.show("topics", "create", APP)
     with console.status("reading the flights"):
-        records = load()
+        records = reading.result()
     _count_gaps(records, console)
     return publish_all(records, console)
 
