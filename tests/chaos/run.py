@@ -1,0 +1,107 @@
+"""One run under fire, and its report."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamq as sq
+from tests.chaos.checker import Place, Verdict, judge, read
+from tests.chaos.driver import Fleet, await_that
+
+COMMIT_INTERVAL_S = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done to the workers, at which share of the work: kills, and the stays of a worker that joins and leaves."""
+
+    records: int
+    keys: int
+    kills: tuple[float, ...]
+    visits: tuple[tuple[float, float], ...]
+    least_in_flight: int = 50
+    workers: int = 2
+
+
+@dataclass
+class Report:
+    """What came of a run."""
+
+    verdict: Verdict
+    fleet: Fleet
+    seconds: float
+    starts_after_restart: int
+
+    def text(self) -> str:
+        """For people."""
+        kills = ", ".join(f"{kill.in_flight} in flight" for kill in self.fleet.kills)
+        return (
+            f"{self.verdict.summary()}; kills: {kills}; {self.seconds:.0f} s, "
+            f"{self.verdict.records / self.seconds:.0f} records/s; starts after a clean restart: {self.starts_after_restart}"
+        )
+
+
+def publish(bootstrap: str, topic: str, plan: Plan) -> Mapping[Place, str]:
+    """Publish the run's tasks, spread over its keys. Where each went, and its key."""
+    app = sq.App(f"{topic}-producer", bootstrap_servers=bootstrap)
+    tasks = app.topic(topic, value=dict[str, int], partitions=6)
+    keys = [f"key-{number % plan.keys}" for number in range(plan.records)]
+    publications = [app.publish(tasks, {"number": number}, key=key) for number, key in enumerate(keys)]
+    deliveries = [publication.result(60) for publication in publications]
+    app.close()
+    return {(delivery.partition, int(delivery.offset)): key for delivery, key in zip(deliveries, keys, strict=True)}
+
+
+def under_fire(fleet: Fleet, plan: Plan, seed: int) -> Report:
+    """Publish, work, kill, join, leave; wait until all is done; stop cleanly; see that nothing starts again."""
+    rnd = random.Random(seed)
+    expected = publish(fleet.bootstrap, fleet.topic, plan)
+    began = time.monotonic()
+    for _ in range(plan.workers):
+        fleet.start()
+    visitor = None
+    for share, what in _moments(plan):
+        _await_ends(fleet, int(share * plan.records))
+        if what == "kill":
+            fleet.kill(rnd, plan.least_in_flight)
+        elif what == "join":
+            visitor = fleet.start()
+        elif visitor is not None:
+            assert fleet.stop(visitor) == 0
+    await_that(lambda: _done(fleet.ledgers, expected), timeout_s=180)
+    seconds = time.monotonic() - began
+    for worker in list(fleet.workers):
+        assert fleet.stop(worker) == 0
+    before = fleet.starts()
+    again = fleet.start()
+    await_that(lambda: "begins at their committed offsets" in _log(fleet), timeout_s=30)
+    assert fleet.stop(again) == 0
+    verdict = judge(read(fleet.ledgers), expected, fleet.kills, COMMIT_INTERVAL_S)
+    return Report(verdict, fleet, seconds, fleet.starts() - before)
+
+
+def _await_ends(fleet: Fleet, ends: int) -> None:
+    await_that(lambda: fleet.ends() >= ends, timeout_s=120)
+
+
+def _moments(plan: Plan) -> list[tuple[float, str]]:
+    moments = [(share, "kill") for share in plan.kills]
+    for joins, leaves in plan.visits:
+        moments += [(joins, "join"), (leaves, "leave")]
+    return sorted(moments)
+
+
+def _done(folder: Path, expected: Mapping[Place, str]) -> bool:
+    lines = sum(path.read_bytes().count(b"E ") for path in folder.glob("*.ledger"))
+    if lines < len(expected):
+        return False
+    ended = {line.place for line in read(folder) if line.what == "E"}
+    return len(ended) >= len(expected)
+
+
+def _log(fleet: Fleet) -> str:
+    return max(fleet.folder.glob("worker-*.log"), key=lambda path: int(path.stem.split("-")[1])).read_text()
