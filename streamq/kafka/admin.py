@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from functools import partial
 from typing import Final, Protocol, TypeVar, cast
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+)
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo
@@ -19,10 +24,13 @@ from confluent_kafka.admin._topic import TopicDescription
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from streamq.kafka import records
-from streamq.kafka.errors import from_exception, to_error
+from streamq.kafka.answers import answered, gathered, mapped
+from streamq.kafka.commits import parts
+from streamq.kafka.errors import config_error, from_exception, to_error
+from streamq.kafka.logs import LibrdkafkaLog
 from streamq.kafka.settings import Settings
-from streamq.model.clock import Deadline, SystemClock
-from streamq.model.errors import BrokerError, ConfigError, OutcomeUnknownError, RetriableError
+from streamq.model.clock import Clock, Deadline, SystemClock
+from streamq.model.errors import BrokerError, FatalBrokerError, OutcomeUnknownError, RetriableError
 from streamq.model.ports import Isolation
 from streamq.model.records import (
     AtTime,
@@ -38,17 +46,24 @@ from streamq.model.records import (
     TopicSpec,
 )
 
-_log = logging.getLogger("streamq.kafka")
 REQUEST_S: Final = 10.0
 """How long a question that is asked in the owner's loop may take before it counts as unanswered."""
-_SETTLED_S: Final = 0.05
-_NO_OFFSET: Final = -1001
+_LOOK_AGAIN_S: Final = 0.05
+_INTERNAL: Final = "__"
+_CREDENTIALS: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})
+# Kafka's own words; the client knows no more than these.
+_STATES: Final[Mapping[ConsumerGroupState, str]] = {
+    ConsumerGroupState.PREPARING_REBALANCING: "PreparingRebalance",
+    ConsumerGroupState.COMPLETING_REBALANCING: "CompletingRebalance",
+    ConsumerGroupState.STABLE: "Stable",
+    ConsumerGroupState.DEAD: "Dead",
+    ConsumerGroupState.EMPTY: "Empty",
+}
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 class _Member(Protocol):
-    """What librdkafka tells of a group's member."""
+    """What the client tells of a group's member."""
 
     member_id: str
     client_id: str
@@ -58,16 +73,16 @@ class _Member(Protocol):
 
 
 class KafkaAdmin:
-    """See `AdminPort`."""
+    """See `AdminPort`. Questions are answered on librdkafka's threads, and futures complete there."""
 
-    def __init__(self, settings: Settings, description: str) -> None:
+    def __init__(self, settings: Settings, description: str, clock: Clock | None = None) -> None:
         self._description = description
+        self._clock = clock or SystemClock()
+        self._connection_error: KafkaError | None = None
         try:
-            self._client = AdminClient(settings, logger=_log)
+            self._client = AdminClient({**settings, "error_cb": self._note}, logger=LibrdkafkaLog())  # type: ignore[dict-item]  # the stub knows no callbacks, the client takes them
         except (KafkaException, ValueError, TypeError) as error:
-            first = error.args[0] if error.args else error
-            reason = first.str() if isinstance(first, KafkaError) else str(first)
-            raise ConfigError(f"kafka settings are not usable: {reason}") from error
+            raise config_error(error, settings) from error
 
     # Asked in the owner's loop
 
@@ -75,6 +90,9 @@ class KafkaAdmin:
         self, group: str, partitions: Sequence[TopicPartition]
     ) -> Future[Mapping[TopicPartition, CommitPoint | None]]:
         """Committed offsets with their metadata."""
+        nothing: Mapping[TopicPartition, CommitPoint | None] = {}
+        if not partitions:
+            return answered(nothing)
         request = [ConsumerGroupTopicPartitions(group, records.kafka_partitions(partitions))]
         asked = self._client.list_consumer_group_offsets(request, require_stable=True, request_timeout=REQUEST_S)
         what = f"reading the offsets of group {group} at {self._description}"
@@ -91,61 +109,49 @@ class KafkaAdmin:
                 found[records.partition(each)] = point
             return found
 
-        return _mapped(cast("Future[ConsumerGroupTopicPartitions]", asked[group]), read, what)
+        return mapped(cast("Future[ConsumerGroupTopicPartitions]", asked[group]), read, what)
 
     def list_offsets(
         self, specs: Mapping[TopicPartition, OffsetSpec], isolation: Isolation = "read_committed"
     ) -> Future[Mapping[TopicPartition, NextOffset]]:
-        """Where these stand."""
+        """Where these stand. A time that nothing was written at or after takes a second question, for the end."""
+        nothing: Mapping[TopicPartition, NextOffset] = {}
+        if not specs:
+            return answered(nothing)
         level = IsolationLevel.READ_COMMITTED if isolation == "read_committed" else IsolationLevel.READ_UNCOMMITTED
-        what = f"reading offsets at {self._description}"
         asked = self._client.list_offsets(
             {records.kafka_partitions([one])[0]: _spec(spec) for one, spec in specs.items()},
             isolation_level=level,
             request_timeout=REQUEST_S,
         )
-        gathered: Future[Mapping[TopicPartition, NextOffset]] = Future()
-        found: dict[TopicPartition, NextOffset] = {}
-        late: list[TopicPartition] = []
-        left = len(asked)
+        futures = {records.partition(each): future for each, future in asked.items()}
+        answer: Future[Mapping[TopicPartition, NextOffset]] = Future()
 
-        def take(partition: TopicPartition, done: Future[ListOffsetsResultInfo]) -> None:
-            # All callbacks run one after the other on the client's one thread.
-            nonlocal left
-            left -= 1
-            try:
-                offset = done.result().offset
-            except KafkaException as error:
-                if not gathered.done():
-                    gathered.set_exception(from_exception(error, what))
+        def take(done: Future[dict[TopicPartition, ListOffsetsResultInfo]]) -> None:
+            error = done.exception()
+            if error is not None:
+                answer.set_exception(error)
                 return
-            if offset < 0:
-                late.append(partition)  # nothing at or after the time: the end
-            found[partition] = NextOffset(offset)
-            if left == 0 and not gathered.done():
-                self._add_ends(found, late, isolation, gathered)
+            found = {one: NextOffset(info.offset) for one, info in done.result().items()}
+            late = [one for one, offset in found.items() if offset < 0]
+            self._with_ends(found, late, isolation, answer)
 
-        for key, future in asked.items():
-            partition = records.partition(key)
-            future.add_done_callback(partial(take, partition))
-        return gathered
+        gathered(futures, f"reading offsets at {self._description}").add_done_callback(take)
+        return answer
 
-    def _add_ends(
+    def _with_ends(
         self,
         found: dict[TopicPartition, NextOffset],
         late: Sequence[TopicPartition],
         isolation: Isolation,
-        gathered: Future[Mapping[TopicPartition, NextOffset]],
+        answer: Future[Mapping[TopicPartition, NextOffset]],
     ) -> None:
-        if not late:
-            gathered.set_result(found)
-            return
-
         def take(done: Future[Mapping[TopicPartition, NextOffset]]) -> None:
-            try:
-                gathered.set_result({**found, **done.result()})
-            except BrokerError as error:
-                gathered.set_exception(error)
+            error = done.exception()
+            if error is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result({**found, **done.result()})
 
         self.list_offsets(dict.fromkeys(late, Latest()), isolation).add_done_callback(take)
 
@@ -174,11 +180,18 @@ class KafkaAdmin:
             found = self._client.list_topics(timeout=timeout_s)
         except KafkaException as error:
             raise self._typed(error, "listing topics") from error
-        return sorted(name for name in found.topics if not name.startswith("__"))
+        ours = {name for name in found.topics if not name.startswith(_INTERNAL)}
+        maybe = [name for name in found.topics if name.startswith(_INTERNAL)]
+        if maybe:
+            asked = self._client.describe_topics(TopicCollection(maybe), request_timeout=timeout_s)
+            for name, future in asked.items():
+                if not self._answer(future, timeout_s, f"describing topic {name}").is_internal:
+                    ours.add(name)
+        return sorted(ours)
 
     def create_topic(self, spec: TopicSpec, timeout_s: float) -> bool:
         """Create it and wait until all its partitions have leaders."""
-        deadline = Deadline(SystemClock(), timeout_s)
+        deadline = Deadline(self._clock, timeout_s)
         new = NewTopic(
             spec.name, spec.partitions, -1 if spec.replication_factor is None else spec.replication_factor,
             config=dict(spec.config),
@@ -207,7 +220,7 @@ class KafkaAdmin:
 
     def add_partitions(self, topic: str, total: int, timeout_s: float) -> None:
         """Grow a topic and wait until all its partitions have leaders."""
-        deadline = Deadline(SystemClock(), timeout_s)
+        deadline = Deadline(self._clock, timeout_s)
         found = self.describe_topics([topic], timeout_s)[topic]
         if found is None or found.partitions < total:
             asked = self._client.create_partitions([NewPartitions(topic, total)], request_timeout=timeout_s)
@@ -216,17 +229,20 @@ class KafkaAdmin:
 
     def _await_leaders(self, topic: str, partitions: int, deadline: Deadline) -> None:
         """Creation returns before every broker knows of it."""
-        clock = SystemClock()
-        while not deadline.expired():
+        while True:
+            asked = self._client.describe_topics(TopicCollection([topic]), request_timeout=deadline.remaining_s() + 0.1)
             try:
-                found = self._client.list_topics(topic, timeout=max(0.1, deadline.remaining_s())).topics[topic]
-            except KafkaException as error:
-                raise self._typed(error, f"waiting for topic {topic}") from error
-            leaders = sum(one.leader >= 0 and one.error is None for one in found.partitions.values())
-            if leaders >= partitions:
-                return
-            clock.sleep(_SETTLED_S)
-        raise RetriableError(f"topic {topic}: its {partitions} partitions have no leaders yet at {self._description}")
+                found = self._answer(asked[topic], deadline.remaining_s(), f"waiting for topic {topic}")
+                if sum(one.leader is not None and one.leader.id >= 0 for one in found.partitions) >= partitions:
+                    return
+            except RetriableError as error:
+                if error.code != "UNKNOWN_TOPIC_OR_PART":
+                    raise
+            if deadline.expired():
+                raise RetriableError(
+                    f"topic {topic}: not all of its {partitions} partitions have a leader yet at {self._description}"
+                )
+            self._clock.sleep(min(_LOOK_AGAIN_S, deadline.remaining_s()))
 
     def topic_config(self, topic: str, timeout_s: float) -> Mapping[str, str]:
         """All settings of a topic."""
@@ -251,9 +267,10 @@ class KafkaAdmin:
 
     def list_groups(self, timeout_s: float) -> Sequence[str]:
         """All groups."""
-        found = self._answer(
-            self._client.list_consumer_groups(request_timeout=timeout_s), timeout_s, "listing consumer groups"
-        )
+        what = "listing consumer groups"
+        found = self._answer(self._client.list_consumer_groups(request_timeout=timeout_s), timeout_s, what)
+        for error in found.errors or ():
+            raise self._typed(KafkaException(error), what)
         return sorted(group.group_id for group in found.valid)
 
     def describe_group(self, group: str, timeout_s: float) -> GroupInfo | None:
@@ -265,21 +282,25 @@ class KafkaAdmin:
             if error.code == "GROUP_ID_NOT_FOUND":
                 return None
             raise
-        state = found.state.name.title().replace("_", "")
         members = tuple(_member(member) for member in found.members)
-        if state == "Dead" and not members:
+        if found.state == ConsumerGroupState.DEAD and not members:
             return None
+        # Under KIP-848 there are two more, Assigning and Reconciling, which the client does not know.
+        state = _STATES.get(found.state, "Reconciling" if members else "Unknown")
         return GroupInfo(group, state, found.type.name.lower(), members)
 
     def set_group_offsets(self, group: str, points: Mapping[TopicPartition, CommitPoint], timeout_s: float) -> None:
-        """Commit for a group without members."""
-        request = [ConsumerGroupTopicPartitions(group, records.kafka_points(points))]
+        """Commit for a group without members, in parts where it is large."""
         what = f"setting the offsets of group {group}"
-        asked = self._client.alter_consumer_group_offsets(request, request_timeout=timeout_s)
-        answer = self._answer(asked[group], timeout_s, what, may_have_happened=True)
-        for each in answer.topic_partitions or ():
-            if each.error is not None:
-                raise to_error(each.error, what)
+        for part in parts(points):
+            if not part:
+                continue
+            request = [ConsumerGroupTopicPartitions(group, records.kafka_points(part))]
+            asked = self._client.alter_consumer_group_offsets(request, request_timeout=timeout_s)
+            answer = self._answer(asked[group], timeout_s, what, may_have_happened=True)
+            for each in answer.topic_partitions or ():
+                if each.error is not None:
+                    raise to_error(each.error, f"{what}: {records.partition(each)}")
 
     def delete_group(self, group: str, timeout_s: float) -> None:
         """Forget a group."""
@@ -303,23 +324,25 @@ class KafkaAdmin:
             raise kind(f"{what}: no answer from {self._description} within {timeout_s:g} s") from None
 
     def _typed(self, error: KafkaException, what: str, *, may_have_happened: bool = False) -> BrokerError:
-        return from_exception(error, f"{what} at {self._description}", may_have_happened=may_have_happened)
+        """The error, with what the client last said of its connection. Wrong credentials are told from brokers that
+        are away: nobody needs to wait for those."""
+        seen = self._last_seen()
+        where = f"{what} at {self._description}"
+        if seen is None:
+            return from_exception(error, where, may_have_happened=may_have_happened)
+        if seen.code() in _CREDENTIALS:
+            return FatalBrokerError(str(to_error(seen, where)), code=seen.name())
+        return from_exception(error, f"{where} ({seen.str()})", may_have_happened=may_have_happened)
 
+    def _last_seen(self) -> KafkaError | None:
+        self._client.poll(0)  # calls `_note` for what has piled up since the last question that failed
+        seen, self._connection_error = self._connection_error, None
+        return seen
 
-def _mapped(asked: Future[T], read: Callable[[T], R], what: str) -> Future[R]:
-    """The same answer in our words, without blocking."""
-    answer: Future[R] = Future()
-
-    def take(done: Future[T]) -> None:
-        try:
-            answer.set_result(read(done.result()))
-        except KafkaException as error:
-            answer.set_exception(from_exception(error, what))
-        except BrokerError as error:
-            answer.set_exception(error)
-
-    asked.add_done_callback(take)
-    return answer
+    def _note(self, error: KafkaError) -> None:
+        """librdkafka's `error_cb`. That all brokers are down says less than what it says of one."""
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self._connection_error = error
 
 
 def _spec(spec: OffsetSpec) -> KafkaOffsetSpec:

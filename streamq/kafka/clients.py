@@ -39,7 +39,7 @@ class KafkaClients:
 
     def producer(self) -> KafkaProducer:
         """An idempotent producer."""
-        return KafkaProducer(rules.producer(self._bootstrap, self._user))
+        return KafkaProducer(rules.producer(self._bootstrap, self._user), self._bootstrap)
 
     def admin(self) -> KafkaAdmin:
         """Questions to the cluster."""

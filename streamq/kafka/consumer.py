@@ -50,7 +50,7 @@ class KafkaConsumer:
                 [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
         except KafkaException as error:
-            raise config_error(error) from error
+            raise config_error(error, self._settings) from error
 
     def poll(self, timeout_s: float, max_records: int) -> Polled:
         """As the port says. What a listener raises ends the poll, after the assignment was done as the group wants."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
 
+from streamq.kafka.settings import is_secret
 from streamq.model.errors import (
     BrokerError,
     ConfigError,
@@ -76,6 +77,7 @@ _RETRIABLE: Final = frozenset(
         KafkaError._UNKNOWN_TOPIC,
         KafkaError._UNKNOWN_PARTITION,
         KafkaError._LOG_TRUNCATION,
+        KafkaError._NOENT,  # no leader is known: of a topic that is not there, or not there yet
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.NOT_COORDINATOR,
@@ -140,10 +142,13 @@ def from_exception(error: KafkaException, what: str, *, may_have_happened: bool 
     return to_error(error.args[0], what, may_have_happened=may_have_happened)
 
 
-def config_error(error: Exception) -> ConfigError:
+def config_error(error: Exception, settings: Mapping[str, object]) -> ConfigError:
     """librdkafka does not know a setting, or does not take its value; the binding's words name it."""
     first = error.args[0] if error.args else error
     reason = first.str() if isinstance(first, KafkaError) else str(first)
+    for name, value in settings.items():
+        if is_secret(name) and str(value):
+            reason = reason.replace(str(value), "***")
     return ConfigError(f"kafka settings are not usable: {reason}: mend or remove it (librdkafka's CONFIGURATION.md)")
 
 

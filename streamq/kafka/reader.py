@@ -28,7 +28,7 @@ def make_consumer(settings: Settings, troubles: Troubles, on_commit: CommitCallb
     try:
         return Consumer({**settings, **callbacks}, logger=LibrdkafkaLog())
     except (KafkaException, ValueError, TypeError) as error:
-        raise config_error(error) from error
+        raise config_error(error, settings) from error
 
 
 def poll(consumer: Consumer, troubles: Troubles, timeout_s: float, max_records: int) -> Polled:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from streamq.model.errors import ConfigError
 from streamq.model.ports import ConsumerOptions, Isolation
 
-Settings = dict[str, str | int | float | bool]
-UserSettings = Mapping[str, str | int | float | bool]
+Value = str | int | float | bool | Callable[..., object]
+Settings = dict[str, Value]
+UserSettings = Mapping[str, Value]
 
 MAX_POLL_INTERVAL_MS: Final = 300_000
+"""A revocation may take as long as the drain time-out, and polls stop for it; a member that stands still is found out
+by its session time-out."""
 
 # A setting, and what to do instead. A user's value is refused before anything connects.
 _REFUSED: Final[Mapping[str, str]] = {
@@ -24,6 +27,7 @@ _REFUSED: Final[Mapping[str, str]] = {
     "heartbeat.interval.ms": "it follows from --session-timeout",
     "max.poll.interval.ms": "the owner thread polls all the time: a slow handler needs no longer interval",
     "enable.auto.commit": "streamq commits by itself, and only what is settled",
+    "auto.commit.enable": "streamq commits by itself, and only what is settled",
     "auto.commit.interval.ms": "use --commit-interval",
     "enable.auto.offset.store": "streamq commits explicit offsets, and only what is settled",
     "auto.offset.reset": "pass start= to the processor; a lost position goes on at the earliest, with an error",
@@ -39,23 +43,47 @@ _REFUSED: Final[Mapping[str, str]] = {
     "partitioner": "keys go to partitions as Java clients send them (murmur2_random)",
     "transactional.id": "streamq names its transactions itself",
     "enable.gapless.guarantee": "the idempotent producer does what is needed",
-    "rebalance_cb": "callbacks are streamq's", "on_commit": "callbacks are streamq's",
-    "error_cb": "callbacks are streamq's", "stats_cb": "callbacks are streamq's", "logger": "use Python's logging",
-    "delivery_report": "use the Publication that publish returns",
+    "on_commit": "callbacks are streamq's: read the worker's metrics",
+    "on_delivery": "use the Publication that publish returns",
+    "error_cb": "callbacks are streamq's: errors are raised or logged under streamq.kafka",
+    "stats_cb": "callbacks are streamq's: read the worker's metrics",
+    "throttle_cb": "callbacks are streamq's: read the worker's metrics",
+    "logger": "librdkafka's lines are in Python's logging under streamq.kafka",
 }  # fmt: skip
+# Values that say what streamq does anyway: settings copied from elsewhere need not be pruned of them.
+_HARMLESS: Final[Mapping[str, frozenset[str]]] = {
+    "enable.auto.commit": frozenset({"false"}),
+    "auto.commit.enable": frozenset({"false"}),
+    "enable.auto.offset.store": frozenset({"false"}),
+    "enable.partition.eof": frozenset({"true"}),
+    "isolation.level": frozenset({"read_committed"}),
+    "partition.assignment.strategy": frozenset({"cooperative-sticky"}),
+    "allow.auto.create.topics": frozenset({"false"}),
+    "enable.idempotence": frozenset({"true"}),
+    "acks": frozenset({"all", "-1"}),
+    "request.required.acks": frozenset({"all", "-1"}),
+    "partitioner": frozenset({"murmur2_random"}),
+    "max.in.flight": frozenset("12345"),
+    "max.in.flight.requests.per.connection": frozenset("12345"),
+}
+# What has a function for a value: tokens for SASL/OAUTHBEARER. librdkafka calls it inside polls.
+_CALLABLE: Final = frozenset({"oauth_cb"})
 
-_SECRET_PARTS: Final = ("password", "secret", "pem", "jaas", "token", "ssl.key", "keystore")
+_SECRET_PARTS: Final = ("password", "secret", "pem", "jaas", "token", "ssl.key", "keystore", "oauthbearer.config")
 
+# A connection is tried again soon and for ever: what waits for it says so, once.
 _COMMON: Final[Settings] = {
     "log.connection.close": False,
     "reconnect.backoff.ms": 100,
     "reconnect.backoff.max.ms": 2_000,
     "socket.nagle.disable": True,
-    "socket.timeout.ms": 30_000,
-    "topic.metadata.refresh.interval.ms": 60_000,
+    "socket.timeout.ms": 10_000,
+    "socket.connection.setup.timeout.ms": 10_000,
+    "topic.metadata.refresh.interval.ms": 10_000,
 }
-# With librdkafka's defaults (100,000 messages, 1,000 ms) a fast consumer stalls for up to a second at a time; the
-# kilobytes bound what a partition may hold ahead, so that memory stays flat whatever waits.
+# With librdkafka's defaults (100,000 messages, 1,000 ms) a fast consumer stalls for up to a second at a time. The
+# kilobytes bound what one partition holds ahead, so that memory stays flat whatever waits. A fetch that is under way
+# keeps a partition that was just sought or resumed waiting for up to fetch.wait.max.ms (500).
 _READING: Final[Settings] = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
@@ -63,29 +91,40 @@ _READING: Final[Settings] = {
     "enable.partition.eof": True,
     "allow.auto.create.topics": False,
     "queued.min.messages": 20_000,
-    "queued.max.messages.kbytes": 16_384,
+    "queued.max.messages.kbytes": 4_096,
     "fetch.queue.backoff.ms": 2,
     "fetch.wait.max.ms": 100,
     "fetch.error.backoff.ms": 100,
-    "topic.metadata.refresh.interval.ms": 10_000,
 }
-# The size limit is the broker's: the client's own is set to its maximum.
+# The size limit is the broker's: the client's own is at its maximum. A broker refuses a batch as a whole: with Java's
+# batch size, not librdkafka's 1,000,000, records that fit are not refused for their company where a topic's limit is
+# small. No compression by default: the limit then means what was published, and batches this small gain little.
 _PRODUCING: Final[Settings] = {
     "enable.idempotence": True,
     "acks": "all",
     "partitioner": "murmur2_random",
     "linger.ms": 5,
+    "batch.size": 16_384,
     "message.max.bytes": 1_000_000_000,
     "queue.buffering.max.messages": 100_000,
-    "queue.buffering.max.kbytes": 262_144,
+    "queue.buffering.max.kbytes": 65_536,
     "delivery.timeout.ms": 30_000,
+    "request.timeout.ms": 10_000,
     "retry.backoff.ms": 50,
-    "allow.auto.create.topics": False,
+    "topic.metadata.propagation.max.ms": 10_000,
 }
-_CONSUMER_ONLY: Final = ("fetch.", "queued.", "check.crcs", "consume.", "client.rack")
+_ALIASES: Final[Mapping[str, str]] = {
+    "message.timeout.ms": "delivery.timeout.ms",
+    "queue.buffering.max.ms": "linger.ms",
+}
+_CONSUMER_ONLY: Final = (
+    "fetch.", "queued.", "check.crcs", "consume.", "client.rack", "max.partition.fetch.bytes", "coordinator.query.",
+    "group.", "offset.store.",
+)  # fmt: skip
 _PRODUCER_ONLY: Final = (
     "linger.ms", "batch.", "queue.buffering.", "compression", "delivery.", "message.timeout", "request.timeout.ms",
     "retries", "retry.backoff", "message.send", "sticky.partitioning", "message.max.bytes", "message.copy", "queuing.",
+    "max.in.flight", "transaction.", "msg_order_cmp", "produce.", "topic.metadata.propagation",
 )  # fmt: skip
 
 
@@ -95,20 +134,29 @@ def check(settings: Mapping[str, object]) -> UserSettings:
     Raises:
         ConfigError: names the setting, its value (masked if it is a secret) and what to do instead.
     """
-    checked: dict[str, str | int | float | bool] = {}
+    checked: dict[str, Value] = {}
     for name, value in settings.items():
-        if name in _REFUSED:
+        if name in _CALLABLE and callable(value):
+            checked[name] = value
+            continue
+        if not isinstance(value, str | int | float | bool) and name not in _REFUSED:
+            raise ConfigError(f"kafka setting {name!r} is {masked(name, value)}: use text, a number or a bool")
+        if name in _REFUSED and str(value).lower() not in _HARMLESS.get(name, ()):
             shown = masked(name, value)
             raise ConfigError(f"kafka setting {name!r} is set to {shown}, which is not yours to set: {_REFUSED[name]}")
-        if not isinstance(value, str | int | float | bool):
-            raise ConfigError(f"kafka setting {name!r} is {masked(name, value)}: use text, a number or a bool")
-        checked[name] = value
+        if isinstance(value, str | int | float | bool) and (name not in _REFUSED or name.startswith("max.in.flight")):
+            checked[name] = value
     return checked
+
+
+def is_secret(name: str) -> bool:
+    """Whether a setting's value is never shown."""
+    return any(part in name for part in _SECRET_PARTS)
 
 
 def masked(name: str, value: object) -> str:
     """A setting's value as it may be shown."""
-    return "'***'" if any(part in name for part in _SECRET_PARTS) else repr(value)
+    return "'***'" if is_secret(name) else repr(value)
 
 
 def reader(bootstrap: str, user: UserSettings, isolation: Isolation) -> Settings:
@@ -126,7 +174,7 @@ def consumer(bootstrap: str, user: UserSettings, options: ConsumerOptions) -> Se
         "group.id": options.group,
         "client.id": options.client_id,
         "group.protocol": options.protocol,
-        "max.poll.interval.ms": MAX_POLL_INTERVAL_MS,
+        "max.poll.interval.ms": max(MAX_POLL_INTERVAL_MS, int(options.session_timeout_s * 1000)),
     }
     if options.instance_id is not None:
         mine["group.instance.id"] = options.instance_id
@@ -148,5 +196,5 @@ def admin(bootstrap: str, user: UserSettings) -> Settings:
 
 
 def _joined(bootstrap: str, mine: Settings, user: UserSettings, *, without: tuple[str, ...]) -> Settings:
-    fitting = {name: value for name, value in user.items() if not name.startswith(without)}
+    fitting = {_ALIASES.get(name, name): value for name, value in user.items() if not name.startswith(without)}
     return {**mine, **fitting, "bootstrap.servers": bootstrap}
