@@ -65,6 +65,11 @@ def test_a_repeated_suffix_changes_nothing(store: FlightStore, repeated_from: in
     assert store.count_legs() == 5
 
 
+def test_a_leg_that_comes_twice_in_one_group_counts_once(store: FlightStore) -> None:
+    assert store.add([leg(1), leg(1), leg(2)]) == 2
+    assert [kept.number for kept in store.legs("N1")] == [1, 2]
+
+
 def test_two_processes_share_the_file(store: FlightStore, tmp_path: Path) -> None:
     other = FlightStore(tmp_path / "below" / "flights.sqlite")
     store.add([leg(1)])
@@ -74,7 +79,7 @@ def test_two_processes_share_the_file(store: FlightStore, tmp_path: Path) -> Non
     assert books.legs == 2
 
 
-def test_a_transaction_that_fails_adds_nothing(store: FlightStore) -> None:
+def test_a_group_with_a_flight_of_no_aircraft_adds_nothing(store: FlightStore) -> None:
     with pytest.raises(ValueError, match="no tail number"):
         store.add([leg(1), leg(2, tailnum=None)])
     assert store.count_legs() == 0

@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import msgspec
+
 from topologies.flights.aircraft import Aircraft
 from topologies.flights.records import Flight
 
@@ -43,9 +45,33 @@ CREATE TABLE IF NOT EXISTS aircraft (
 _READ: Final = """
 SELECT tailnum, legs, flown, cancelled, diverted, distance, dep_delay, arr_delay, knock_on, last_arr_delay, last_dest,
        chain FROM aircraft"""
-_READ_ONE: Final = _READ + " WHERE tailnum = ?"
-_PUT: Final = "INSERT OR REPLACE INTO aircraft VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_ADD_LEG: Final = "INSERT OR IGNORE INTO leg VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+# A group is one statement, its rows a JSON array: sqlite3 lets go of the interpreter's lock for each step, and with
+# busy threads beside it every step would wait to get it back.
+_READ_SOME: Final = """
+SELECT json_group_array(json_array(
+    tailnum, legs, flown, cancelled, diverted, distance, dep_delay, arr_delay, knock_on, last_arr_delay, last_dest,
+    chain)) FROM aircraft WHERE tailnum IN (SELECT value FROM json_each(?))"""
+_FIND_LEGS: Final = """
+SELECT json_group_array(sent.key) FROM json_each(?) AS sent CROSS JOIN leg
+    ON date = json_extract(sent.value, '$[0]') AND sched_dep_time = json_extract(sent.value, '$[1]')
+    AND carrier = json_extract(sent.value, '$[2]') AND flight = json_extract(sent.value, '$[3]')
+    AND origin = json_extract(sent.value, '$[4]')"""
+_ADD_LEGS: Final = """
+INSERT INTO leg SELECT
+    json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), json_extract(value, '$[3]'),
+    json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]'), json_extract(value, '$[7]'),
+    json_extract(value, '$[8]'), json_extract(value, '$[9]'), json_extract(value, '$[10]') FROM json_each(?)"""
+_PUT_AIRCRAFT: Final = """
+INSERT OR REPLACE INTO aircraft SELECT
+    json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), json_extract(value, '$[3]'),
+    json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]'), json_extract(value, '$[7]'),
+    json_extract(value, '$[8]'), json_extract(value, '$[9]'), json_extract(value, '$[10]'),
+    json_extract(value, '$[11]') FROM json_each(?)"""
+
+
+Identity = tuple[int, int, str, int, str]
+"""What no two flights share: the key of a leg."""
 
 
 class Leg(NamedTuple):
@@ -85,9 +111,25 @@ class FlightStore:
 
         Raises:
             sqlite3.Error: nothing was added.
+            ValueError: a flight without a tail number belongs to no aircraft.
         """
+        nameless = next((flight for flight in flights if flight.tailnum is None), None)
+        if nameless is not None:
+            raise ValueError(f"flight {nameless.carrier}{nameless.flight} of {nameless.date} has no tail number")
         with self._transaction():
-            return sum(self._add_one(flight) for flight in flights)
+            books = self._books_of(flights)
+            known = self._known(flights)
+            legs = []
+            for flight in flights:
+                identity = _identity(flight)
+                if identity not in known:
+                    known.add(identity)
+                    after = books.get(tailnum := flight.tailnum or "", Aircraft(tailnum)).after(flight)
+                    books[tailnum] = after
+                    legs.append(_leg(flight, tailnum, after.legs))
+            self._db.execute(_ADD_LEGS, (_json(legs),))
+            self._db.execute(_PUT_AIRCRAFT, (_json(list(books.values())),))
+            return len(legs)
 
     def forget(self, tailnum: str) -> int:
         """Delete all that is known of an aircraft and return how many legs that were."""
@@ -97,7 +139,7 @@ class FlightStore:
 
     def aircraft(self, tailnum: str) -> Aircraft | None:
         """What is known of one aircraft."""
-        row = self._db.execute(_READ_ONE, (tailnum,)).fetchone()
+        row = self._db.execute(_READ + " WHERE tailnum = ?", (tailnum,)).fetchone()
         return None if row is None else Aircraft(*row)
 
     def all_aircraft(self) -> list[Aircraft]:
@@ -128,16 +170,27 @@ class FlightStore:
             raise
         self._db.execute("COMMIT")
 
-    def _add_one(self, flight: Flight) -> bool:
-        if flight.tailnum is None:
-            raise ValueError(f"flight {flight.carrier}{flight.flight} of {flight.date} has no tail number")
-        before = self.aircraft(flight.tailnum) or Aircraft(flight.tailnum)
-        after = before.after(flight)
-        leg = Leg(
-            flight.date, flight.sched_dep_time, flight.carrier, flight.flight, flight.origin, flight.dest,
-            flight.tailnum, after.legs, flight.dep_delay, flight.arr_delay, int(flight.cancelled),
-        )  # fmt: skip
-        if self._db.execute(_ADD_LEG, leg).rowcount == 0:
-            return False
-        self._db.execute(_PUT, after)
-        return True
+    def _books_of(self, flights: Sequence[Flight]) -> dict[str, Aircraft]:
+        text = self._db.execute(_READ_SOME, (_json([flight.tailnum for flight in flights]),)).fetchone()[0]
+        return {aircraft.tailnum: aircraft for aircraft in msgspec.json.decode(text, type=list[Aircraft])}
+
+    def _known(self, flights: Sequence[Flight]) -> set[Identity]:
+        """Those of the legs that are there already."""
+        sent = [_identity(flight) for flight in flights]
+        places = msgspec.json.decode(self._db.execute(_FIND_LEGS, (_json(sent),)).fetchone()[0], type=list[int])
+        return {sent[place] for place in places}
+
+
+def _identity(flight: Flight) -> Identity:
+    return flight.date, flight.sched_dep_time, flight.carrier, flight.flight, flight.origin
+
+
+def _leg(flight: Flight, tailnum: str, number: int) -> Leg:
+    return Leg(
+        flight.date, flight.sched_dep_time, flight.carrier, flight.flight, flight.origin, flight.dest, tailnum, number,
+        flight.dep_delay, flight.arr_delay, int(flight.cancelled),
+    )  # fmt: skip
+
+
+def _json(rows: Sequence[object]) -> str:
+    return msgspec.json.encode(rows).decode()
