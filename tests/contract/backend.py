@@ -11,6 +11,7 @@ from streamq.model.records import TopicPartition
 
 COMMITTED = b"in a committed transaction"
 ABORTED = b"in an aborted transaction"
+KEPT = b"kept by compaction"
 
 
 class Backend(Protocol):
@@ -65,8 +66,8 @@ class Backend(Protocol):
         ...
 
     def make_topic_with_hole_at_end(self) -> str:
-        """A topic of one partition that starts with at least one record, whose last two offsets or more hold none
-        that a reader would see, because compaction took a record there."""
+        """A topic of one partition with one record, whose value is `KEPT`, and whose last two offsets or more hold none
+        that a reader would see, because compaction took what was there."""
         ...
 
     def delete_records(self, partition: TopicPartition, before: int) -> None:

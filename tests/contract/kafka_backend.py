@@ -17,8 +17,8 @@ from streamq.kafka import KafkaClients
 from streamq.kafka import settings as rules
 from streamq.kafka.consumer import KafkaConsumer
 from streamq.model.clock import Clock, Deadline, SystemClock
-from streamq.model.ports import ConsumerOptions, ConsumerPort, GroupProtocol, ReachedEnd
-from streamq.model.records import NextOffset, TopicPartition, TopicSpec
+from streamq.model.ports import ConsumerOptions, ConsumerPort, GroupProtocol, Isolation, ReachedEnd
+from streamq.model.records import Latest, NextOffset, TopicPartition, TopicSpec
 from tests.contract.backend import ABORTED, COMMITTED
 
 SESSION_S: Final = 3.0
@@ -85,16 +85,20 @@ class KafkaBackend:
 
     def end_with_commit_marker(self, topic: str) -> None:
         """A committed transaction."""
+        end = self._end(topic, "read_uncommitted")
         producer = self._transactional()
         producer.produce(topic, COMMITTED, partition=0)
         producer.commit_transaction(ANSWER_S)
+        self._wait_for_marker(topic, end + 2)
 
     def end_with_abort_marker(self, topic: str) -> None:
         """An aborted transaction. What was not sent yet would not be aborted but forgotten, so it is sent first."""
+        end = self._end(topic, "read_uncommitted")
         producer = self._transactional()
         producer.produce(topic, ABORTED, partition=0)
         assert producer.flush(ANSWER_S) == 0
         producer.abort_transaction(ANSWER_S)
+        self._wait_for_marker(topic, end + 2)
 
     def make_topic_with_hole_at_end(self) -> str:
         """A tombstone went, and the marker that followed it stayed: the marker rolled the segment, so that the
@@ -138,6 +142,14 @@ class KafkaBackend:
         producer.init_transactions(ANSWER_S)
         producer.begin_transaction()
         return producer
+
+    def _end(self, topic: str, isolation: Isolation) -> int:
+        place = TopicPartition(topic, 0)
+        return self._admin.list_offsets({place: Latest()}, isolation).result(ANSWER_S)[place]
+
+    def _wait_for_marker(self, topic: str, end: int) -> None:
+        """The answer to the end of a transaction comes before its marker is seen."""
+        self._wait(lambda: self._end(topic, "read_committed") == end, f"{topic} ends with a marker")
 
     def _hurry_compaction(self) -> None:
         """By default a broker looks every 15 s for something to compact."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from streamq.model.ports import ConsumerOptions, ConsumerPort, GroupProtocol
 from streamq.model.records import TopicPartition
 from streamq.testing import ManualClock, MemoryCluster
-from tests.contract.backend import ABORTED, COMMITTED
+from tests.contract.backend import ABORTED, COMMITTED, KEPT
 
 SESSION_S = 6.0
 
@@ -61,7 +61,7 @@ class MemoryBackend:
         """A tombstone went, and the marker that followed it stayed."""
         topic = self.make_topic(config={"cleanup.policy": "compact"})
         partition = TopicPartition(topic, 0)
-        self.clients.append(partition, b"kept", b"a")
+        self.clients.append(partition, KEPT, b"a")
         self.clients.append(partition, None, b"b")
         self.clients.append_marker(partition, "commit")
         self.clients.compact(partition)
