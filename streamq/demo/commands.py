@@ -17,6 +17,13 @@ from streamq.model.errors import StreamqError
 
 APP: Final = "topologies.flights:app"
 COMMAND_TIMEOUT_S: Final = 60.0
+# Becomes the command after asking the kernel (PR_SET_PDEATHSIG, 1) for a SIGTERM when its parent is gone, however that
+# ended.
+_DIE_WITH_PARENT: Final = """
+import ctypes, os, sys
+getattr(ctypes.CDLL(None), "prctl", lambda *_: 0)(1, 15)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 class DemoError(StreamqError):
@@ -57,12 +64,13 @@ class Commands:
         return self._run(arguments, {}, capture=True)
 
     def start(self, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
-        """Start a command that goes on, its output in a file. Print the command line."""
+        """Start a command that goes on, its output in a file, until it is stopped or this process is gone. Print the
+        command line."""
         self._console.print(f"[bold cyan]$ {shlex.join(('streamq', *arguments))} &[/]", highlight=False)
         with log.open("ab") as output:
             return subprocess.Popen(
-                _line(arguments), cwd=self._folder, env=self._environment, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=subprocess.STDOUT, start_new_session=True,
+                [sys.executable, "-c", _DIE_WITH_PARENT, *_line(arguments)], cwd=self._folder, env=self._environment,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
     def _run(self, arguments: Sequence[str], environment: Mapping[str, str], *, capture: bool) -> bytes:
