@@ -13,6 +13,7 @@ from rich.console import Console
 from streamq.demo.commands import DemoError
 from streamq.demo.publishing import bar
 from streamq.model.clock import SystemClock
+from streamq.model.errors import RetriableError
 from streamq.model.ports import AdminPort
 from streamq.model.records import Latest, TopicPartition
 from topologies.flights.audit import KILLS
@@ -89,14 +90,19 @@ def wait_until_committed(
         DemoError: the worker ended, or it took longer than `STALL_S`.
     """
     begun = CLOCK.monotonic()
-    ends = admin.list_offsets(dict.fromkeys(partitions, Latest())).result(ANSWER_S)
-    while True:
-        points = admin.group_offsets(group, partitions).result(ANSWER_S)
-        committed = {partition: point.next_offset for partition, point in points.items() if point is not None}
-        if committed == dict(ends):
-            return
+    while not _committed(admin, group, partitions):
         _check_alive(worker, begun)
         CLOCK.sleep(LOOK_S)
+
+
+def _committed(admin: AdminPort, group: str, partitions: list[TopicPartition]) -> bool:
+    try:
+        ends = admin.list_offsets(dict.fromkeys(partitions, Latest())).result(ANSWER_S)
+        points = admin.group_offsets(group, partitions).result(ANSWER_S)
+    except RetriableError:
+        return False
+    committed = {partition: point.next_offset for partition, point in points.items() if point is not None}
+    return committed == dict(ends)
 
 
 def _check_alive(worker: subprocess.Popen[bytes], moved: float) -> None:

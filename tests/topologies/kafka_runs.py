@@ -15,6 +15,7 @@ from pathlib import Path
 
 import streamq as sq
 from streamq.model import headers
+from streamq.model.errors import RetriableError
 from streamq.model.ports import AdminPort
 from streamq.model.records import Earliest, Latest, NextOffset, Record, TopicPartition
 
@@ -63,8 +64,11 @@ def wait_until_settled(app: sq.App, processors: Sequence[str], worker: subproces
 
 
 def _settled(admin: AdminPort, group: str, partitions: Sequence[TopicPartition]) -> bool:
-    ends = admin.list_offsets(dict.fromkeys(partitions, Latest())).result(ANSWER_S)
-    points = admin.group_offsets(group, partitions).result(ANSWER_S)
+    try:
+        ends = admin.list_offsets(dict.fromkeys(partitions, Latest())).result(ANSWER_S)
+        points = admin.group_offsets(group, partitions).result(ANSWER_S)
+    except RetriableError:
+        return False  # a new broker's coordinator still loads
     committed = {partition: point.next_offset for partition, point in points.items() if point is not None}
     return all(committed.get(partition, 0) == end for partition, end in ends.items())
 
