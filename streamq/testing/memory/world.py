@@ -76,6 +76,7 @@ class World:
     def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until the condition holds. Whether it does."""
         deadline = Deadline(self.clock, timeout_s)
+        self.run_due()
         while True:
             seen = self._version
             if condition():

@@ -1,0 +1,1 @@
+"""The in-memory cluster's own: faults, time, threads, and the harness."""
