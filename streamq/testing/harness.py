@@ -15,7 +15,7 @@ from streamq.config import WorkerConfig
 from streamq.model.clock import Deadline, SystemClock
 from streamq.model.errors import ConfigError, StreamqError
 from streamq.model.ports import AdminPort, ProducerPort
-from streamq.model.records import Delivery, NextOffset, TopicPartition
+from streamq.model.records import Delivery, NextOffset
 from streamq.runtime.owner import Owner
 from streamq.tasks.processor import Processor
 from streamq.tasks.publisher import HeadersLike
@@ -27,8 +27,8 @@ from streamq.testing.watch import ErrorWatch
 from streamq.wiring import begin, make_owner, prepare_inline
 
 T = TypeVar("T")
-STEP_S: Final = 0.5
-"""The clock moves on by at most this between two rounds: commits, heartbeats and sessions go on as in real life."""
+STEP_S: Final = 2.0
+"""The clock moves on by at most this between two rounds: commits and sessions go on as in real life."""
 ANSWER_S: Final = 10.0
 
 
@@ -60,6 +60,7 @@ class Harness:
         self.cluster = MemoryCluster(clock=clock)
         self._app = app
         self._worker = worker
+        self._longest_step_s = min(STEP_S, worker.session_timeout_s / 4)
         self._admin: AdminPort = self.cluster.admin()
         self._producer: ProducerPort = self.cluster.producer()
         self._owners: dict[str, Owner] = {}
@@ -185,14 +186,14 @@ class Harness:
     def committed(self, processor: str) -> Mapping[int, NextOffset]:
         """The committed offset of each partition that has one."""
         found = self._processor(processor)
-        points = self._admin.group_offsets(found.group, self._partitions(found)).result(ANSWER_S)
-        return {one.partition: point.next_offset for one, point in points.items() if point is not None}
+        points = self.cluster.committed(found.group)
+        return {one.partition: point.next_offset for one, point in points.items() if one.topic == found.topic.name}
 
     def lag(self, processor: str) -> int:
         """How many offsets of a processor's topic are not committed yet, over all partitions."""
         committed = self.committed(processor)
-        ends = {one.partition: self.cluster.end(one) for one in self._partitions(self._processor(processor))}
-        return sum(end - committed.get(number, 0) for number, end in ends.items())
+        partitions = self.cluster.partitions(self._processor(processor).topic.name)
+        return sum(self.cluster.end(one) - committed.get(one.partition, 0) for one in partitions)
 
     def _processor(self, name: str) -> Processor:
         found = self._app.processors.get(name)
@@ -206,11 +207,6 @@ class Harness:
             raise ConfigError(f"{self._app} has no topic {name!r}: it has {', '.join(self._app.topics)}")
         return found
 
-    def _partitions(self, processor: Processor) -> list[TopicPartition]:
-        name = processor.topic.name
-        info = self._admin.describe_topics([name], ANSWER_S)[name]
-        return [TopicPartition(name, number) for number in range(info.partitions)] if info is not None else []
-
     # Running
 
     def _run_until_idle(self, timeout_s: float) -> None:
@@ -223,7 +219,7 @@ class Harness:
                 return
             if deadline.expired():
                 raise HarnessError(f"not idle after {timeout_s:g} s: {self._left()}")
-            self.clock.advance(self._step_s(STEP_S))
+            self.clock.advance(self._step_s(self._longest_step_s))
 
     def _advance(self, duration_s: float) -> None:
         until = Deadline(self.clock, duration_s)
@@ -232,7 +228,7 @@ class Harness:
                 pass
             if until.expired():
                 return
-            self.clock.advance(self._step_s(min(STEP_S, until.remaining_s())))
+            self.clock.advance(self._step_s(min(self._longest_step_s, until.remaining_s())))
 
     def _round(self) -> bool:
         """One tick of each processor. Whether anything happened."""

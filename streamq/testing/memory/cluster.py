@@ -8,7 +8,16 @@ from typing import Literal
 from streamq.model.clock import Clock, SystemClock
 from streamq.model.errors import ConfigError
 from streamq.model.ports import ConsumerOptions, ConsumerPort, Isolation
-from streamq.model.records import Delivery, Headers, NextOffset, OutgoingRecord, Record, TopicPartition, TopicSpec
+from streamq.model.records import (
+    CommitPoint,
+    Delivery,
+    Headers,
+    NextOffset,
+    OutgoingRecord,
+    Record,
+    TopicPartition,
+    TopicSpec,
+)
 from streamq.testing.memory.admin import MemoryAdmin
 from streamq.testing.memory.consumer import MemoryConsumer, MemoryReader
 from streamq.testing.memory.faults import Faults
@@ -176,6 +185,16 @@ class MemoryCluster:
         """The end of a partition."""
         with self._world.lock:
             return self._log(partition).end
+
+    def partitions(self, topic: str) -> list[TopicPartition]:
+        """The partitions of a topic; none if it does not exist."""
+        with self._world.lock:
+            return self._world.topics.partitions(topic)
+
+    def committed(self, group: str) -> Mapping[TopicPartition, CommitPoint]:
+        """What stands committed for a group."""
+        with self._world.lock:
+            return dict(self._world.groups.offsets(group))
 
     def _log(self, partition: TopicPartition) -> PartitionLog:
         log = self._world.topics.log(partition)
