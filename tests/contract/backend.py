@@ -11,7 +11,7 @@ from streamq.model.records import TopicPartition
 
 COMMITTED = b"in a committed transaction"
 ABORTED = b"in an aborted transaction"
-KEPT = b"kept by compaction"
+KEPT = b"kept"
 
 
 class Backend(Protocol):

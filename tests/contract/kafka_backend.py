@@ -66,8 +66,6 @@ class KafkaBackend:
         options = ConsumerOptions(group, "contract", self.protocol, instance_id, SESSION_S, SESSION_S / 3)
         settings = rules.consumer(self._bootstrap, {}, options)
         settings["max.poll.interval.ms"] = int(SESSION_S * 1000)
-        if self.protocol == "consumer":
-            settings["session.timeout.ms"] = int(SESSION_S * 1000)  # not sent, but bounds the interval from below
         consumer = KafkaConsumer(settings, self._bootstrap)
         self._consumers.append(consumer)
         return consumer
@@ -101,15 +99,15 @@ class KafkaBackend:
         self._wait_for_marker(topic, end + 2)
 
     def make_topic_with_hole_at_end(self) -> str:
-        """A tombstone went, and the marker that followed it stayed: the marker rolled the segment, so that the
-        tombstone's is no more the active one, which is never compacted."""
+        """A tombstone went, and markers that followed it stayed. The active segment is never compacted, so each marker
+        comes late enough to roll it. A tombstone goes with the second cleaning that meets it: aborted transactions,
+        which no reader sees, give the cleaner something to do."""
         self._hurry_compaction()
         topic = self.make_topic(
             config={
                 "cleanup.policy": "compact",
                 "segment.ms": str(ROLL_MS),
                 "min.cleanable.dirty.ratio": "0.001",
-                "min.compaction.lag.ms": "0",
                 "delete.retention.ms": "0",
             }
         )
@@ -117,9 +115,14 @@ class KafkaBackend:
         producer.produce(topic, b"kept", b"a", 0)
         producer.produce(topic, None, b"b", 0)
         assert producer.flush(ANSWER_S) == 0
-        self.clock.sleep(3 * ROLL_MS / 1000)  # the segment's own time: nothing else rolls it
         producer.commit_transaction(ANSWER_S)
-        self._wait(lambda: len(self._offsets(topic)) == 1, f"{topic} is compacted")
+
+        def only_one_is_left() -> bool:
+            self.clock.sleep(3 * ROLL_MS / 1000)  # the segment's own time: nothing else rolls it
+            self.end_with_abort_marker(topic)
+            return len(self._offsets(topic)) == 1
+
+        self._wait(only_one_is_left, f"{topic} is compacted")
         return topic
 
     def delete_records(self, partition: TopicPartition, before: int) -> None:
@@ -153,9 +156,10 @@ class KafkaBackend:
 
     def _hurry_compaction(self) -> None:
         """By default a broker looks every 15 s for something to compact."""
-        entry = ConfigEntry("log.cleaner.backoff.ms", "100", incremental_operation=AlterConfigOpType.SET)
-        resource = ConfigResource(ResourceType.BROKER, "", incremental_configs=[entry])
-        self._client.incremental_alter_configs([resource])[resource].result(ANSWER_S)
+        for broker in self._client.list_topics(timeout=ANSWER_S).brokers:
+            entry = ConfigEntry("log.cleaner.backoff.ms", "100", incremental_operation=AlterConfigOpType.SET)
+            resource = ConfigResource(ResourceType.BROKER, str(broker), incremental_configs=[entry])
+            self._client.incremental_alter_configs([resource])[resource].result(ANSWER_S)
 
     def _offsets(self, topic: str) -> list[int]:
         """Of the records in partition 0."""
