@@ -65,6 +65,9 @@ def wait_until_settled(app: sq.App, processors: Sequence[str], worker: subproces
 
 def _settled(admin: AdminPort, group: str, partitions: Sequence[TopicPartition]) -> bool:
     try:
+        group_info = admin.describe_group(group, ANSWER_S)
+        if group_info is None or not group_info.members:
+            return False  # the worker has not joined yet
         ends = admin.list_offsets(dict.fromkeys(partitions, Latest())).result(ANSWER_S)
         points = admin.group_offsets(group, partitions).result(ANSWER_S)
     except RetriableError:
