@@ -129,7 +129,9 @@ class Supervisor:
                 process.send_signal(signal.SIGTERM)
             return True
         child.process = None
-        self._exit_code = self._exit_code or (1 if code else 0)
+        # A child that had not yet got so far as to drain ends by the signal itself: that is a clean end, too.
+        clean = code in {0, -signal.SIGTERM}
+        self._exit_code = self._exit_code or (0 if clean else 1)
         return False
 
 

@@ -45,7 +45,7 @@ def _place(ctx: sq.Context) -> tuple[str, int, int, int]:
     return (record.key or b"").decode(), record.partition, record.offset, ctx.attempt
 
 
-@app.processor(tasks, name="coroutine", concurrency=100)
+@app.processor(tasks, name="coroutine", concurrency=64)
 async def coroutine(task: Task, ctx: sq.Context) -> None:
     """An `async def` handler."""
     ledger().start(*_place(ctx))
@@ -53,7 +53,7 @@ async def coroutine(task: Task, ctx: sq.Context) -> None:
     ledger().end(*_place(ctx))
 
 
-@app.processor(tasks, name="thread", concurrency=100)
+@app.processor(tasks, name="thread", concurrency=64)
 def thread(task: Task, ctx: sq.Context) -> None:
     """A `def` handler."""
     ledger().start(*_place(ctx))

@@ -68,11 +68,13 @@ class Fleet:
     def kill(self, rnd: random.Random, least: int) -> None:
         """SIGKILL a process of a random worker at a moment when at least `least` handlers run in it; a worker that was
         killed itself is started anew (a supervisor starts its children by itself)."""
-        while True:
+        for _ in range(10):
             worker = rnd.choice(self.workers)
             pid = rnd.choice(self.handling(worker))
             if self._busy(pid, least):
                 break
+        else:
+            raise TimeoutError(f"no process had {least} handlers running: the run is too short for its kills")
         os.kill(pid, signal.SIGKILL)
         if pid == worker.pid:
             worker.wait()
@@ -81,9 +83,15 @@ class Fleet:
         if pid == worker.pid:
             self.start()
 
+    def await_work(self, worker: subprocess.Popen[bytes]) -> None:
+        """Wait until a worker takes part: it, or one of its children, has run a handler."""
+        await_that(
+            lambda: any((self.ledgers / f"{pid}.ledger").exists() for pid in self.handling(worker)), timeout_s=60
+        )
+
     def _busy(self, pid: int, least: int) -> bool:
         try:
-            await_that(lambda: in_flight(self.ledgers, pid) >= least, timeout_s=20)
+            await_that(lambda: in_flight(self.ledgers, pid) >= least, timeout_s=6)
         except TimeoutError:
             return False
         return True

@@ -17,7 +17,7 @@ COMMIT_INTERVAL_S = 1.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done to the workers, at which share of the work: kills, and the stays of a worker that joins and leaves."""
+    """What is done to the workers, at which share of the work: kills, and the stays of one that joins and leaves."""
 
     records: int
     keys: int
@@ -41,7 +41,8 @@ class Report:
         kills = ", ".join(f"{kill.in_flight} in flight" for kill in self.fleet.kills)
         return (
             f"{self.verdict.summary()}; kills: {kills}; {self.seconds:.0f} s, "
-            f"{self.verdict.records / self.seconds:.0f} records/s; starts after a clean restart: {self.starts_after_restart}"
+            f"{self.verdict.records / self.seconds:.0f} records/s; "
+            f"starts after a clean restart: {self.starts_after_restart}"
         )
 
 
@@ -71,6 +72,7 @@ def under_fire(fleet: Fleet, plan: Plan, seed: int) -> Report:
         elif what == "join":
             visitor = fleet.start()
         elif visitor is not None:
+            fleet.await_work(visitor)
             assert fleet.stop(visitor) == 0
     await_that(lambda: _done(fleet.ledgers, expected), timeout_s=180)
     seconds = time.monotonic() - began
