@@ -28,7 +28,11 @@ LEAST_FREE_BYTES: Final = 256 * 1024 * 1024
 _LOG_TAIL_LINES: Final = 15
 _HEAP: Final = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-Xshare:auto")
 # Becomes Java after asking the kernel (PR_SET_PDEATHSIG, 1) to end it when its parent is gone, even by SIGKILL.
-_DIE_WITH_PARENT: Final = "import ctypes, os, sys; getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
+_DIE_WITH_PARENT: Final = (
+    "import ctypes, os, sys; "
+    "getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, 15); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 _LOG4J = """\
 Configuration:
