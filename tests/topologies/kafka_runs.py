@@ -52,6 +52,21 @@ def worker(
         process.wait()
 
 
+def wait_until_shared(app: sq.App, processor: str, members: int, worker: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until so many processes have partitions of the processor's topic."""
+    group = app.processors[processor].group
+    with closing(app.clients.admin()) as admin:
+
+        def shared() -> bool:
+            try:
+                info = admin.describe_group(group, ANSWER_S)
+            except RetriableError:
+                return False  # a new broker's coordinator still loads
+            return info is not None and sum(bool(member.partitions) for member in info.members) == members
+
+        wait_until(shared, f"{group} does not have {members} working members", worker, log)
+
+
 def wait_until_settled(app: sq.App, processors: Sequence[str], worker: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until everything in the processors' topics is settled and committed, one processor after the other, so that
     what one publishes is counted for the next."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import streamq as sq
-from tests.topologies.kafka_runs import connected, reasons, wait_until, wait_until_settled, worker
+from tests.topologies.kafka_runs import connected, reasons, wait_until, wait_until_settled, wait_until_shared, worker
 from topologies.flights import app, flights, pipeline, source
 from topologies.flights.aircraft import Aircraft
 from topologies.flights.audit import KILLS, audit
@@ -69,10 +69,11 @@ def test_on_kafka_with_a_process_killed_midway(kafka_bootstrap: str, folder: Pat
     records = some_flights()
     log, ledger = folder / "worker.log", folder / "ledger"
     with connected(app, kafka_bootstrap):
-        publications = [app.publish(flights, flight, key=flight.tailnum) for flight in records]
-        places = [(d.partition, d.offset) for d in (publication.result(30) for publication in publications)]
         with worker("topologies.flights:app", kafka_bootstrap, log, "--processes", "2", "--static-members") as process:
-            victim = kill_one(ledger, len(records) // 3, process, log)
+            wait_until_shared(app, "legs", 2, process, log)
+            publications = [app.publish(flights, flight, key=flight.tailnum) for flight in records]
+            victim = kill_one(ledger, process, log)
+            places = [(d.partition, d.offset) for d in (publication.result(30) for publication in publications)]
             wait_until_settled(app, ["legs"], process, log)
         nameless = sum(flight.tailnum is None for flight in records)
         assert reasons(app, "legs") == {"rejected": nameless}
@@ -83,15 +84,15 @@ def test_on_kafka_with_a_process_killed_midway(kafka_bootstrap: str, folder: Pat
     assert FlightStore(folder / "flights.sqlite").all_aircraft() == expected(records)
 
 
-def kill_one(ledger: Path, lines: int, process: subprocess.Popen[bytes], log: Path) -> int:
-    """Kill one of the two processes when both work and the busier one wrote so many lines; note the moment."""
+def kill_one(ledger: Path, process: subprocess.Popen[bytes], log: Path) -> int:
+    """Kill the busier of the two processes as soon as both are at work, and note the moment."""
     sizes: dict[Path, int] = {}
 
-    def halfway() -> bool:
-        sizes.update((path, path.read_bytes().count(b"\n")) for path in ledger.glob("*.ledger"))
-        return len(sizes) == 2 and max(sizes.values()) >= lines
+    def both_work() -> bool:
+        sizes.update((path, path.stat().st_size) for path in ledger.glob("*.ledger"))
+        return len(sizes) == 2 and min(sizes.values()) > 10_000
 
-    wait_until(halfway, f"{lines} lines are not written", process, log)
+    wait_until(both_work, "not both processes work", process, log)
     pid = int(max(sizes, key=lambda path: sizes[path]).stem)
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not alive(pid), f"process {pid} is not gone", process, log)
