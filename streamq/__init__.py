@@ -41,7 +41,7 @@ from streamq.tasks.signals import Reject, RetryLater
 from streamq.tasks.topic import Topic
 
 if TYPE_CHECKING:
-    from streamq import testing
+    import streamq.testing as testing
 
 __version__ = "0.1.0"
 
