@@ -12,8 +12,9 @@ import asyncio
 import email
 import email.policy
 import sys
+from argparse import ArgumentParser
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from email.message import EmailMessage
 from threading import Event, Lock, Thread
 from types import SimpleNamespace
@@ -81,17 +82,19 @@ def serving(mailroom: Mailroom, port: int = 0) -> Iterator[Server]:
         OSError: the port is taken.
     """
     loop = asyncio.new_event_loop()
-    listening = loop.create_server(lambda: SMTP(mailroom.hooks(), hostname="localhost", loop=loop), "127.0.0.1", port)
-    server = loop.run_until_complete(listening)
-    thread = Thread(target=loop.run_forever, name="smtp", daemon=True)
-    thread.start()
-    try:
-        yield Server("127.0.0.1", server.sockets[0].getsockname()[1])
-    finally:
-        asyncio.run_coroutine_threadsafe(_close(server), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    with closing(loop):
+        hooks = mailroom.hooks()
+        server = loop.run_until_complete(
+            loop.create_server(lambda: SMTP(hooks, hostname="localhost", loop=loop), "127.0.0.1", port)
+        )
+        thread = Thread(target=loop.run_forever, name="smtp", daemon=True)
+        thread.start()
+        try:
+            yield Server("127.0.0.1", server.sockets[0].getsockname()[1])
+        finally:
+            asyncio.run_coroutine_threadsafe(_close(server), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
 
 
 async def _close(server: asyncio.Server) -> None:
@@ -105,13 +108,18 @@ async def _close(server: asyncio.Server) -> None:
 
 def main() -> int:
     """Serve until Ctrl-C."""
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else 8025
-    with serving(Mailroom(show=True), port) as server:
-        print(f"SMTP on {server.host}:{server.port}; Ctrl-C ends it", flush=True)
-        try:
+    arguments = ArgumentParser(description="A local SMTP server; no e-mail leaves the machine.")
+    arguments.add_argument("port", type=int, nargs="?", default=8025)
+    port: int = arguments.parse_args().port
+    try:
+        with serving(Mailroom(show=True), port) as server:
+            print(f"SMTP on {server.host}:{server.port}; Ctrl-C ends it", flush=True)
             Event().wait()
-        except KeyboardInterrupt:
-            return 0
+    except (OSError, OverflowError) as error:
+        print(f"error: port {port} cannot be listened on ({error}): name another one", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
     return 0
 
 

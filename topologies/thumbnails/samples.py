@@ -6,6 +6,7 @@ python -m topologies.thumbnails.samples [COUNT]
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 from PIL import Image as Pillow
@@ -57,7 +58,9 @@ def _picture(number: int, size: tuple[int, int]) -> Pillow.Image:
 
 def main() -> int:
     """Write samples into the topology's folder and print a line to publish for each."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    arguments = ArgumentParser(description="Writes image files, sound and broken ones, and prints a task for each.")
+    arguments.add_argument("count", type=int, nargs="?", default=20)
+    count: int = arguments.parse_args().count
     for name in make_samples(sources(), count) + make_broken(sources()):
         print(f'{{"key": "{name}", "value": {{"path": "{name}"}}}}')
     return 0
