@@ -17,6 +17,10 @@ KEPT = b"kept"
 class Backend(Protocol):
     """A cluster under test, shared by all tests of a run: each test uses topics and groups of its own."""
 
+    def __hash__(self) -> int:
+        """Each is itself only."""
+        ...
+
     @property
     def clients(self) -> Clients:
         """Makes the clients under test."""

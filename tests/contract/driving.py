@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
 
 from streamq.model.clock import Deadline
 from streamq.model.errors import BrokerError
-from streamq.model.ports import CommitAnswer, ConsumerEvent, Isolation, OutOfRange, ReachedEnd, Trouble
+from streamq.model.ports import (
+    AdminPort,
+    CommitAnswer,
+    ConsumerEvent,
+    Isolation,
+    OutOfRange,
+    ProducerPort,
+    ReachedEnd,
+    Trouble,
+)
 from streamq.model.records import (
     CommitPoint,
     Delivery,
@@ -111,8 +120,7 @@ class Member:
             self._open()
 
     def _open(self) -> None:
-        with closing(self._backend.clients.admin()) as admin:
-            committed = admin.group_offsets(self._group, sorted(self._to_open)).result(ANSWER_S)
+        committed = admin_of(self._backend).group_offsets(self._group, sorted(self._to_open)).result(ANSWER_S)
         for partition, point in committed.items():
             if partition in self._to_open and self.try_seek(partition, point.next_offset if point else 0):
                 self.consumer.resume([partition])
@@ -164,63 +172,58 @@ def drive(backend: Backend, condition: Callable[[], bool], what: str, *members: 
 
 def settle(backend: Backend, group: str, topic: str, *members: Member) -> None:
     """Let them poll until all partitions of the topic are held, as evenly as can be, and the group is at rest."""
-    with closing(backend.clients.admin()) as admin:
-        total = existing(backend, topic).partitions
-        shares = {total // len(members), -(-total // len(members))}
+    total = existing(backend, topic).partitions
+    shares = {total // len(members), -(-total // len(members))}
 
-        def at_rest() -> bool:
-            if sum(len(member.held) for member in members) != total:
-                return False
-            if any(len(member.held) not in shares for member in members):
-                return False
-            info = admin.describe_group(group, ANSWER_S)
-            return info is not None and info.state == "Stable" and len(info.members) == len(members)
+    def at_rest() -> bool:
+        if sum(len(member.held) for member in members) != total:
+            return False
+        if any(len(member.held) not in shares for member in members):
+            return False
+        info = admin_of(backend).describe_group(group, ANSWER_S)
+        return info is not None and info.state == "Stable" and len(info.members) == len(members)
 
-        drive(backend, at_rest, f"group {group} is at rest", *members)
+    drive(backend, at_rest, f"group {group} is at rest", *members)
+
+
+@cache
+def admin_of(backend: Backend) -> AdminPort:
+    """One admin for all tests of a cluster: to connect takes time."""
+    return backend.clients.admin()
+
+
+@cache
+def producer_of(backend: Backend) -> ProducerPort:
+    """One producer for all tests of a cluster, likewise."""
+    return backend.clients.producer()
 
 
 def existing(backend: Backend, topic: str) -> TopicInfo:
     """The topic, which is there."""
-    with closing(backend.clients.admin()) as admin:
-        info = admin.describe_topics([topic], ANSWER_S)[topic]
+    info = admin_of(backend).describe_topics([topic], ANSWER_S)[topic]
     assert info is not None
     return info
 
 
 def produce(backend: Backend, records: Iterable[OutgoingRecord]) -> list[Delivery]:
-    """Produce these with one producer and wait until they are written, in the order of the calls."""
-    reports: dict[int, Delivery | BrokerError] = {}
-    count = 0
-    with closing(Producing(backend)) as producing:
-        for record in records:
-            producing.produce(record, partial(reports.__setitem__, count))
-            count += 1
-        assert producing.flush() == 0
+    """Produce these and wait until they are written. Returns where they stand, in the order of the calls."""
     deliveries = []
-    for number in range(count):
-        report = reports[number]
+    for report in attempt(backend, records):
         assert isinstance(report, Delivery), report
         deliveries.append(report)
     return deliveries
 
 
-class Producing:
-    """A producer that is closed at the end of a block."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._producer = backend.clients.producer()
-
-    def produce(self, record: OutgoingRecord, on_delivery: Callable[[Delivery | BrokerError], None]) -> None:
-        """Hand one record over."""
-        self._producer.produce(record, on_delivery)
-
-    def flush(self) -> int:
-        """Wait until all is delivered."""
-        return self._producer.flush(ANSWER_S)
-
-    def close(self) -> None:
-        """End it."""
-        self._producer.close(1.0)
+def attempt(backend: Backend, records: Iterable[OutgoingRecord]) -> list[Delivery | BrokerError]:
+    """Produce these and wait until all are decided. Returns what became of each, in the order of the calls."""
+    producer = producer_of(backend)
+    reports: dict[int, Delivery | BrokerError] = {}
+    count = 0
+    for record in records:
+        producer.produce(record, partial(reports.__setitem__, count))
+        count += 1
+    assert producer.flush(ANSWER_S) == 0
+    return [reports[number] for number in range(count)]
 
 
 def fill(backend: Backend, topic: str, count: int, *, partition: int = 0, start: int = 0) -> list[bytes]:
@@ -270,11 +273,9 @@ END = Latest()
 
 def locate(backend: Backend, partition: TopicPartition, spec: OffsetSpec = END) -> int:
     """Where this stands; the end unless it is said."""
-    with closing(backend.clients.admin()) as admin:
-        return admin.list_offsets({partition: spec}).result(ANSWER_S)[partition]
+    return admin_of(backend).list_offsets({partition: spec}).result(ANSWER_S)[partition]
 
 
 def committed(backend: Backend, group: str, *partitions: TopicPartition) -> Mapping[TopicPartition, CommitPoint | None]:
     """What stands committed."""
-    with closing(backend.clients.admin()) as admin:
-        return admin.group_offsets(group, partitions).result(ANSWER_S)
+    return admin_of(backend).group_offsets(group, partitions).result(ANSWER_S)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
-
 import pytest
 
 from streamq.model.errors import FatalBrokerError, StaleMemberError
@@ -20,14 +17,13 @@ from streamq.model.records import (
     TopicSpec,
 )
 from tests.contract.backend import Backend
-from tests.contract.driving import ANSWER_S, Member, existing, fill, produce, settle
+from tests.contract.driving import ANSWER_S, Member, admin_of, existing, fill, produce, settle
 
 
 @pytest.fixture
-def admin(backend: Backend) -> Iterator[AdminPort]:
+def admin(backend: Backend) -> AdminPort:
     """The admin under test."""
-    with closing(backend.clients.admin()) as admin:
-        yield admin
+    return admin_of(backend)
 
 
 # Topics

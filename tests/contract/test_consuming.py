@@ -70,23 +70,23 @@ def test_a_later_seek_goes_back_and_forth(backend: Backend) -> None:
 def test_to_pause_and_resume_loses_and_repeats_nothing(backend: Backend) -> None:
     topic = backend.make_topic(partitions=2)
     for number in range(2):
-        fill(backend, topic, 1_000, partition=number)
+        fill(backend, topic, 300, partition=number)
     partitions = [TopicPartition(topic, number) for number in range(2)]
     member = joined(backend, topic)
     deadline = Deadline(backend.clock, backend.patience_s)
     turn = 0
-    while len(member.records) < 2_000:
-        assert not deadline.expired(), f"{len(member.records)} of 2,000 records"
+    while len(member.records) < 600:
+        assert not deadline.expired(), f"{len(member.records)} of 600 records"
         resting = partitions[turn % 2]
         member.consumer.pause([resting])
         before = len(member.records)
-        member.step(0.02, 30)
+        member.step(0.02, 40)
         assert all(record.partition != resting.partition for record in member.records[before:])
         member.consumer.resume([resting])
         turn += 1
     for partition in partitions:
         offsets = [record.offset for record in member.records if record.partition == partition.partition]
-        assert offsets == list(range(1_000))
+        assert offsets == list(range(300))
 
 
 def test_what_is_not_assigned_cannot_be_sought_and_its_pause_is_ignored(backend: Backend) -> None:

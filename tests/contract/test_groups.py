@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-
 import pytest
 
 from streamq.model.errors import ConfigError, FencedError
 from streamq.model.ports import ConsumerOptions
 from streamq.model.records import CommitPoint, NextOffset, TopicPartition
 from tests.contract.backend import Backend
-from tests.contract.driving import ANSWER_S, Hands, Member, drive, fill, settle
+from tests.contract.driving import ANSWER_S, Hands, Member, admin_of, drive, fill, settle
 
 
 def test_a_second_member_gets_its_share_and_the_first_keeps_the_rest(backend: Backend) -> None:
@@ -104,8 +102,7 @@ def test_partitions_that_are_added_arrive(backend: Backend) -> None:
     first = Member(backend, group, topic, name="first", hands=hands)
     second = Member(backend, group, topic, name="second", hands=hands)
     settle(backend, group, topic, first, second)
-    with closing(backend.clients.admin()) as admin:
-        admin.add_partitions(topic, 4, ANSWER_S)
+    admin_of(backend).add_partitions(topic, 4, ANSWER_S)
     fill(backend, topic, 1, partition=3)
     settle(backend, group, topic, first, second)
     drive(backend, lambda: bool(first.records or second.records), "the new partition is read", first, second)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-
 from streamq.core.murmur2 import partition_for
 from streamq.model.errors import BrokerError, RecordTooLargeError
 from streamq.model.records import Delivery, OutgoingRecord, TopicPartition
 from tests.contract.backend import Backend
-from tests.contract.driving import ANSWER_S, Producing, produce, read
+from tests.contract.driving import ANSWER_S, admin_of, attempt, produce, read
 
 
 def test_records_of_a_partition_are_written_in_the_order_of_the_calls(backend: Backend) -> None:
@@ -74,12 +72,9 @@ def test_without_a_key_any_partition_takes_it(backend: Backend) -> None:
 
 def test_a_record_above_the_topics_limit_is_refused_and_harms_no_other(backend: Backend) -> None:
     topic = backend.make_topic(config={"max.message.bytes": "2000"})
-    reports: list[Delivery | BrokerError] = []
-    with closing(Producing(backend)) as producing:
-        for size in (100, 3_000, 1_900):
-            producing.produce(OutgoingRecord(topic, b"k", b"x" * size), reports.append)
-            assert producing.flush() == 0
-    before, refused, after = reports
+    before, refused, after = (
+        attempt(backend, [OutgoingRecord(topic, b"k", b"x" * size)])[0] for size in (100, 3_000, 1_900)
+    )
     assert isinstance(before, Delivery)
     assert isinstance(refused, RecordTooLargeError)
     assert isinstance(after, Delivery)
@@ -94,5 +89,4 @@ def test_producing_never_makes_a_topic(backend: Backend) -> None:
     producer.flush(1.0)
     producer.close(0.1)
     assert not [report for report in reports if isinstance(report, Delivery)]
-    with closing(backend.clients.admin()) as admin:
-        assert admin.describe_topics([topic], ANSWER_S) == {topic: None}
+    assert admin_of(backend).describe_topics([topic], ANSWER_S) == {topic: None}

@@ -19,7 +19,7 @@ from streamq.tasks.context import Context
 from streamq.tasks.processor import Processor
 from streamq.wiring import begin, make_owner, prepare_inline
 from tests.contract.backend import COMMITTED, KEPT, Backend
-from tests.contract.driving import ANSWER_S, committed, existing, fill, locate, produce
+from tests.contract.driving import ANSWER_S, admin_of, committed, existing, fill, locate, produce, producer_of
 
 TICK_S = 0.05
 WORKER = WorkerConfig(commit_interval_s=0.2, drain_timeout_s=5.0)
@@ -76,8 +76,8 @@ class Workplace:
             self.done.append(value)
 
         self.processor: Processor = self.app.processors["work"]
-        self.admin = self.clients.admin()
-        self.producer = self.clients.producer()
+        self.admin = admin_of(backend)
+        self.producer = producer_of(backend)
 
     def begin(self, bounds: Bounds | None = None, group: str | None = None) -> Owner:
         """Start a worker, as `streamq worker` does."""
@@ -124,8 +124,7 @@ class Workplace:
 
     def close(self) -> None:
         """Release what is held."""
-        self.producer.close(0.1)
-        self.admin.close()
+        self.app.close(0.1)
 
 
 @pytest.fixture
