@@ -17,7 +17,7 @@ from streamq.kafka.reader import make_consumer, poll
 from streamq.kafka.settings import Settings
 from streamq.kafka.troubles import Troubles
 from streamq.model.errors import RetriableError
-from streamq.model.ports import CommitAnswer, Polled, RebalanceListener
+from streamq.model.ports import CommitAnswer, OutOfRange, Polled, RebalanceListener
 from streamq.model.records import CommitPoint, NextOffset, TopicPartition
 
 
@@ -31,6 +31,9 @@ class KafkaConsumer:
         self._topic = ""
         self._listener: RebalanceListener | None = None
         self._assigned: set[TopicPartition] = set()
+        self._paused: set[TopicPartition] = set()
+        self._ended: set[TopicPartition] = set()
+        self._taken_out: set[TopicPartition] = set()
         self._closed = False
         self._connect()
 
@@ -54,26 +57,48 @@ class KafkaConsumer:
 
     def poll(self, timeout_s: float, max_records: int) -> Polled:
         """As the port says. What a listener raises ends the poll, after the assignment was done as the group wants."""
-        return poll(self._consumer, self._troubles, timeout_s, max_records)
+        polled = poll(self._consumer, self._troubles, timeout_s, max_records)
+        for event in polled.events:
+            if isinstance(event, OutOfRange) and event.partition in self._assigned:
+                self._ended.add(event.partition)
+        return polled
 
     def seek(self, partition: TopicPartition, next_offset: NextOffset) -> None:
         """Set the position of an assigned partition."""
+        place = KafkaPartition(partition.topic, partition.partition, next_offset)
         try:
-            self._consumer.seek(KafkaPartition(partition.topic, partition.partition, next_offset))
+            if partition in self._ended or partition in self._taken_out:
+                self._put_back(partition, place)
+            else:
+                self._consumer.seek(place)
         except KafkaException as error:
             # Erroneous state, unknown partition: its fetcher has not started yet.
             typed = from_exception(error, f"seeking {partition} to {next_offset}")
             raise RetriableError(str(typed), code=typed.code) from error
 
+    def _put_back(self, partition: TopicPartition, place: KafkaPartition) -> None:
+        """With `auto.offset.reset=error` librdkafka's fetcher of a partition ends where its position does not exist,
+        and cannot be sought. It gets a new one, of which the group notices nothing."""
+        if partition in self._ended:
+            self._consumer.incremental_unassign([place])
+            self._ended.discard(partition)
+            self._taken_out.add(partition)
+        self._consumer.incremental_assign([place])
+        self._taken_out.discard(partition)
+        if partition in self._paused:
+            self._consumer.pause([place])
+
     def pause(self, partitions: Sequence[TopicPartition]) -> None:
         """Poll nothing more of these."""
         ours = [one for one in partitions if one in self._assigned]
+        self._paused.update(ours)
         if ours:
             self._consumer.pause(records.kafka_partitions(ours))
 
     def resume(self, partitions: Sequence[TopicPartition]) -> None:
         """The opposite of `pause`."""
         ours = [one for one in partitions if one in self._assigned]
+        self._paused.difference_update(ours)
         if ours:
             self._consumer.resume(records.kafka_partitions(ours))
 
@@ -88,7 +113,7 @@ class KafkaConsumer:
         unchanged: a new client takes its identity over instead, by which the broker fences the old one.
         """
         lost = sorted(self._assigned)
-        self._assigned.clear()
+        self._forget(lost)
         if self._listener is not None and lost:
             self._listener.on_lost(lost)
         if "group.instance.id" in self._settings:
@@ -108,7 +133,7 @@ class KafkaConsumer:
             if still and self._listener is not None:
                 self._listener.on_revoked(still)
         finally:
-            self._assigned.clear()
+            self._forget(still)
             self._listener = None
             self._end(self._consumer).join(timeout_s)
 
@@ -128,6 +153,7 @@ class KafkaConsumer:
         if ours:
             consumer.pause(records.kafka_partitions(ours))
             self._assigned.update(ours)
+            self._paused.update(ours)
             self._troubles.healthy()
             if self._listener is not None:
                 with self._in_callback():
@@ -160,8 +186,13 @@ class KafkaConsumer:
         return [one for one in records.partitions(found) if one in self._assigned]
 
     def _let_go(self, consumer: Consumer, found: list[KafkaPartition], ours: Sequence[TopicPartition]) -> None:
-        self._assigned.difference_update(ours)
-        consumer.incremental_unassign(found)
+        taken_out = self._taken_out.intersection(ours)
+        self._forget(ours)
+        consumer.incremental_unassign([each for each in found if records.partition(each) not in taken_out])
+
+    def _forget(self, partitions: Sequence[TopicPartition]) -> None:
+        for known in (self._assigned, self._paused, self._ended, self._taken_out):
+            known.difference_update(partitions)
 
     @contextmanager
     def _in_callback(self) -> Iterator[None]:

@@ -129,12 +129,22 @@ _REMEDIES: Final[Mapping[int, str]] = {
 
 def to_error(error: KafkaError, what: str, *, may_have_happened: bool = False) -> BrokerError:
     """The typed error; `what` says what was tried. `may_have_happened`: without an answer its outcome is open."""
+    error = _cause(error)
     code = error.code()
     kind = _kind(code, may_have_happened=may_have_happened)
     if kind is RetriableError and error.fatal():
         kind = FatalBrokerError
     remedy = _REMEDIES.get(code)
     return kind(f"{what}: {error.str()} ({error.name()})" + (f": {remedy}" if remedy else ""), code=error.name())
+
+
+def _cause(error: KafkaError) -> KafkaError:
+    """A consumer that cannot go on says "fatal error" and tells the cause in words only, those of its code."""
+    if error.code() == KafkaError._FATAL:
+        for code in _FENCED:
+            if KafkaError(code).str() in error.str():
+                return KafkaError(code, error.str(), True)
+    return error
 
 
 def from_exception(error: KafkaException, what: str, *, may_have_happened: bool = False) -> BrokerError:

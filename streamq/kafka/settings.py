@@ -166,7 +166,16 @@ def reader(bootstrap: str, user: UserSettings, isolation: Isolation) -> Settings
 
 
 def consumer(bootstrap: str, user: UserSettings, options: ConsumerOptions) -> Settings:
-    """For a member of a group. Under KIP-848 session and heartbeat are the broker's, and librdkafka refuses them."""
+    """For a member of a group. Under KIP-848 session and heartbeat are the broker's, and librdkafka refuses them.
+
+    Raises:
+        ConfigError: a static identity under KIP-848.
+    """
+    if options.instance_id is not None and options.protocol != "classic":
+        raise ConfigError(
+            f"instance_id is {options.instance_id!r} with group protocol {options.protocol!r}: static members belong "
+            "to the classic protocol here"
+        )
     mine: Settings = {
         **_COMMON,
         **_READING,

@@ -90,10 +90,14 @@ class KafkaBackend:
         self._wait_for_marker(topic, end + 2)
 
     def end_with_abort_marker(self, topic: str) -> None:
-        """An aborted transaction. What was not sent yet would not be aborted but forgotten, so it is sent first."""
+        """An aborted transaction."""
+        self._abort(topic, None)
+
+    def _abort(self, topic: str, key: bytes | None) -> None:
+        """What was not sent yet would not be aborted but forgotten, so it is sent first."""
         end = self._end(topic, "read_uncommitted")
         producer = self._transactional()
-        producer.produce(topic, ABORTED, partition=0)
+        producer.produce(topic, ABORTED, key, 0)
         assert producer.flush(ANSWER_S) == 0
         producer.abort_transaction(ANSWER_S)
         self._wait_for_marker(topic, end + 2)
@@ -119,7 +123,7 @@ class KafkaBackend:
 
         def only_one_is_left() -> bool:
             self.clock.sleep(3 * ROLL_MS / 1000)  # the segment's own time: nothing else rolls it
-            self.end_with_abort_marker(topic)
+            self._abort(topic, b"c")
             return len(self._offsets(topic)) == 1
 
         self._wait(only_one_is_left, f"{topic} is compacted")
