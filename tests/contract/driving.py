@@ -216,7 +216,10 @@ def produce(backend: Backend, records: Iterable[OutgoingRecord]) -> list[Deliver
 
 def attempt(backend: Backend, records: Iterable[OutgoingRecord]) -> list[Delivery | BrokerError]:
     """Produce these and wait until all are decided. Returns what became of each, in the order of the calls."""
-    producer = producer_of(backend)
+    return _attempt(producer_of(backend), records)
+
+
+def _attempt(producer: ProducerPort, records: Iterable[OutgoingRecord]) -> list[Delivery | BrokerError]:
     reports: dict[int, Delivery | BrokerError] = {}
     count = 0
     for record in records:
@@ -228,8 +231,23 @@ def attempt(backend: Backend, records: Iterable[OutgoingRecord]) -> list[Deliver
 
 def fill(backend: Backend, topic: str, count: int, *, partition: int = 0, start: int = 0) -> list[bytes]:
     """Write so many numbered records to a partition. Returns their values."""
+    return _fill(producer_of(backend), topic, count, partition, start)
+
+
+def fill_new(backend: Backend, topic: str, count: int, *, partition: int = 0, start: int = 0) -> list[bytes]:
+    """Likewise, to a partition that was added: a producer that knows the topic would not know of it yet."""
+    producer = backend.clients.producer()
+    try:
+        return _fill(producer, topic, count, partition, start)
+    finally:
+        producer.close(1.0)
+
+
+def _fill(producer: ProducerPort, topic: str, count: int, partition: int, start: int) -> list[bytes]:
     values = [b"%d" % number for number in range(start, start + count)]
-    produce(backend, (OutgoingRecord(topic, None, value, partition=partition) for value in values))
+    outgoing = (OutgoingRecord(topic, None, value, partition=partition) for value in values)
+    for report in _attempt(producer, outgoing):
+        assert isinstance(report, Delivery), report
     return values
 
 

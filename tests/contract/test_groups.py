@@ -8,7 +8,7 @@ from streamq.model.errors import ConfigError, FencedError
 from streamq.model.ports import ConsumerOptions
 from streamq.model.records import CommitPoint, NextOffset, TopicPartition
 from tests.contract.backend import Backend
-from tests.contract.driving import ANSWER_S, Hands, Member, admin_of, drive, fill, settle
+from tests.contract.driving import ANSWER_S, Hands, Member, admin_of, drive, fill, fill_new, settle
 
 
 def test_a_second_member_gets_its_share_and_the_first_keeps_the_rest(backend: Backend) -> None:
@@ -103,7 +103,7 @@ def test_partitions_that_are_added_arrive(backend: Backend) -> None:
     second = Member(backend, group, topic, name="second", hands=hands)
     settle(backend, group, topic, first, second)
     admin_of(backend).add_partitions(topic, 4, ANSWER_S)
-    fill(backend, topic, 1, partition=3)
+    fill_new(backend, topic, 1, partition=3)
     settle(backend, group, topic, first, second)
     drive(backend, lambda: bool(first.records or second.records), "the new partition is read", first, second)
     assert [record.partition for record in [*first.records, *second.records]] == [3]

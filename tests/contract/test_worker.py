@@ -19,7 +19,7 @@ from streamq.tasks.context import Context
 from streamq.tasks.processor import Processor
 from streamq.wiring import begin, make_owner, prepare_inline
 from tests.contract.backend import COMMITTED, KEPT, Backend
-from tests.contract.driving import ANSWER_S, admin_of, committed, existing, fill, locate, produce, producer_of
+from tests.contract.driving import ANSWER_S, admin_of, committed, existing, fill, fill_new, locate, produce, producer_of
 
 TICK_S = 0.05
 WORKER = WorkerConfig(commit_interval_s=0.2, drain_timeout_s=5.0)
@@ -188,7 +188,7 @@ def test_latest_reads_a_partition_that_comes_later_from_its_beginning(backend: B
         owner = workplace.begin()
         workplace.run(lambda: owner.reading and owner.stats.rebalances["assigned"] > 0, "it reads", owner)
         workplace.admin.add_partitions(topic, 2, ANSWER_S)
-        values = fill(backend, topic, 5, partition=1, start=100)
+        values = fill_new(backend, topic, 5, partition=1, start=100)
         workplace.run(lambda: workplace.lag() == 0, "the new partition is done", owner)
         owner.close()
         assert workplace.done == values
@@ -203,7 +203,7 @@ def test_latest_with_a_kill_and_a_partition_that_comes_while_nobody_is_there(bac
         workplace.run(lambda: owner.reading and owner.stats.rebalances["assigned"] > 0, "it reads", owner)
         workplace.kill()
         workplace.admin.add_partitions(topic, 2, ANSWER_S)
-        values = fill(backend, topic, 3, start=0) + fill(backend, topic, 3, partition=1, start=3)
+        values = fill(backend, topic, 3) + fill_new(backend, topic, 3, partition=1, start=3)
         later = workplace.begin()
         workplace.run(lambda: workplace.lag() == 0, "both partitions are done", later)
         later.close()
