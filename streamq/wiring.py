@@ -15,8 +15,8 @@ from types import FrameType
 
 from streamq.app import App
 from streamq.config import WorkerConfig
-from streamq.model.clock import Clock, SystemClock
-from streamq.model.errors import StreamqError
+from streamq.model.clock import Clock, Deadline, SystemClock
+from streamq.model.errors import RetriableError, StreamqError
 from streamq.model.handlers import AsyncHandler, BoundHandler
 from streamq.model.ports import AdminPort, Clients, ConsumerOptions, ProducerPort
 from streamq.ops.topics import ensure_processor_topics
@@ -35,8 +35,10 @@ from streamq.runtime.worker import Worker
 from streamq.tasks.invoke import bind
 from streamq.tasks.processor import Processor
 
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 12.0
 """How long a worker waits at its start for the brokers to answer; later it waits for them as long as it takes."""
+ASK_TIMEOUT_S = 10.0
+PAUSE_S = 0.2
 
 Prepare = Callable[[Callable[[], int]], Future[int]]
 
@@ -169,12 +171,25 @@ def run_worker(
         return running.run()
 
 
-def begin(admin: AdminPort, processor: Processor, worker: WorkerConfig, group: str | None = None) -> None:
-    """Make sure of the topics, and commit where a new group starts. Blocks."""
-    partitions = ensure_processor_topics(admin, processor, create=worker.create_topics, timeout_s=START_TIMEOUT_S)
-    begin_group(
-        admin, group or processor.group, processor.topic.name, partitions, processor.config.start, START_TIMEOUT_S
-    )
+def begin(
+    admin: AdminPort, processor: Processor, worker: WorkerConfig, group: str | None = None, clock: Clock | None = None
+) -> None:
+    """Make sure of the topics, and commit where a new group starts. Blocks; what passes by itself (a coordinator that
+    loads, a broker that is just starting) is waited for within the start's time-out."""
+    clock = clock or SystemClock()
+    deadline = Deadline(clock, START_TIMEOUT_S)
+    while True:
+        try:
+            timeout_s = min(ASK_TIMEOUT_S, max(1.0, deadline.remaining_s()))
+            partitions = ensure_processor_topics(admin, processor, create=worker.create_topics, timeout_s=timeout_s)
+            source, start = processor.topic.name, processor.config.start
+            begin_group(admin, group or processor.group, source, partitions, start, timeout_s)
+        except RetriableError:
+            if deadline.remaining_s() < PAUSE_S:
+                raise
+            clock.sleep(PAUSE_S)
+        else:
+            return
 
 
 def _stop_on_signals(stop: Callable[[], None]) -> None:

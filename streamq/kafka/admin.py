@@ -24,9 +24,10 @@ from confluent_kafka.admin._topic import TopicDescription
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from streamq.kafka import records
-from streamq.kafka.answers import answered, gathered, mapped
+from streamq.kafka.answers import answered, gathered
 from streamq.kafka.commits import parts
 from streamq.kafka.errors import config_error, from_exception, to_error
+from streamq.kafka.group_offsets import GroupOffsets
 from streamq.kafka.logs import LibrdkafkaLog
 from streamq.kafka.settings import Settings
 from streamq.model.clock import Clock, Deadline, SystemClock
@@ -75,8 +76,9 @@ class _Member(Protocol):
 class KafkaAdmin:
     """See `AdminPort`. Questions are answered on librdkafka's threads, and futures complete there."""
 
-    def __init__(self, settings: Settings, description: str, clock: Clock | None = None) -> None:
+    def __init__(self, settings: Settings, description: str, clock: Clock | None = None, *, reader: Settings) -> None:
         self._description = description
+        self._offsets = GroupOffsets(reader, description, REQUEST_S)
         self._clock = clock or SystemClock()
         self._connection_error: KafkaError | None = None
         try:
@@ -93,23 +95,7 @@ class KafkaAdmin:
         nothing: Mapping[TopicPartition, CommitPoint | None] = {}
         if not partitions:
             return answered(nothing)
-        request = [ConsumerGroupTopicPartitions(group, records.kafka_partitions(partitions))]
-        asked = self._client.list_consumer_group_offsets(request, require_stable=True, request_timeout=REQUEST_S)
-        what = f"reading the offsets of group {group} at {self._description}"
-
-        def read(answer: ConsumerGroupTopicPartitions) -> Mapping[TopicPartition, CommitPoint | None]:
-            found: dict[TopicPartition, CommitPoint | None] = {}
-            for each in answer.topic_partitions or ():
-                error = each.error
-                if error is not None and error.code() == KafkaError.UNSTABLE_OFFSET_COMMIT:
-                    continue
-                if error is not None:
-                    raise to_error(error, what)
-                point = None if each.offset < 0 else CommitPoint(NextOffset(each.offset), each.metadata or "")
-                found[records.partition(each)] = point
-            return found
-
-        return mapped(cast("Future[ConsumerGroupTopicPartitions]", asked[group]), read, what)
+        return self._offsets.ask(group, partitions)
 
     def list_offsets(
         self, specs: Mapping[TopicPartition, OffsetSpec], isolation: Isolation = "read_committed"
@@ -312,7 +298,8 @@ class KafkaAdmin:
                 raise
 
     def close(self) -> None:
-        """librdkafka's admin client ends with its last reference."""
+        """End the connections; librdkafka's admin client itself ends with its last reference."""
+        self._offsets.close()
 
     def _answer(self, future: Future[T], timeout_s: float, what: str, *, may_have_happened: bool = False) -> T:
         try:

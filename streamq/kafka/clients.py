@@ -43,7 +43,8 @@ class KafkaClients:
 
     def admin(self) -> KafkaAdmin:
         """Questions to the cluster."""
-        return KafkaAdmin(rules.admin(self._bootstrap, self._user), self._bootstrap)
+        reader = rules.reader(self._bootstrap, self._user, "read_committed")
+        return KafkaAdmin(rules.admin(self._bootstrap, self._user), self._bootstrap, reader=reader)
 
 
 def _checked(bootstrap_servers: str) -> str:

@@ -328,7 +328,7 @@ class Owner:
         try:
             deadline = self._draining or Deadline(self._clock, self._parts.worker.drain_timeout_s)
             self._stop_states(states, deadline)
-            if any(state.running for state in states):
+            if self._draining is None and any(state.running for state in states):
                 self._name_running(
                     states, "A handler still runs at the end of a rebalance: its record may run elsewhere at once"
                 )
