@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streamq.model.errors import FatalBrokerError, StaleMemberError
+from streamq.model.errors import FatalBrokerError
 from streamq.model.ports import CommitAnswer
 from streamq.model.records import CommitPoint, NextOffset, TopicPartition
 from tests.contract.backend import Backend
@@ -73,17 +73,6 @@ def test_many_large_maps_are_taken_together(backend: Backend) -> None:
     points = {partition: point(0, "m" * 4000) for partition in partitions}
     assert member.commit(points) == dict.fromkeys(partitions)
     assert committed(backend, group, *partitions) == points
-
-
-def test_what_a_former_member_commits_is_refused(backend: Backend) -> None:
-    topic = backend.make_topic()
-    partition = TopicPartition(topic, 0)
-    member, group = joined(backend, topic)
-    member.commit({partition: point(1)})
-    backend.expel(member.consumer, group)
-    answer = member.commit({partition: point(2)})
-    assert isinstance(answer[partition], StaleMemberError)
-    assert committed(backend, group, partition) == {partition: point(1)}
 
 
 def test_a_commit_is_taken_while_partitions_are_revoked(backend: Backend) -> None:

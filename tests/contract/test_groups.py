@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from streamq.model.errors import ConfigError, FencedError
+from streamq.model.errors import ConfigError, FencedError, StaleMemberError
 from streamq.model.ports import ConsumerOptions
 from streamq.model.records import CommitPoint, NextOffset, TopicPartition
 from tests.contract.backend import Backend
-from tests.contract.driving import ANSWER_S, Hands, Member, admin_of, drive, fill, fill_new, settle
+from tests.contract.driving import ANSWER_S, Hands, Member, admin_of, committed, drive, fill, fill_new, settle
 
 
 def test_a_second_member_gets_its_share_and_the_first_keeps_the_rest(backend: Backend) -> None:
@@ -67,12 +67,18 @@ def test_who_dies_leaves_its_partitions_to_the_others_at_what_it_committed(backe
     assert dead.held == {partition}
 
 
-def test_who_stood_still_for_too_long_has_lost_what_it_held_and_comes_back(backend: Backend) -> None:
+def test_who_stood_still_for_too_long_commits_nothing_more_loses_all_and_comes_back(backend: Backend) -> None:
     topic, group = backend.make_topic(partitions=2), backend.new_name("group")
+    partition = TopicPartition(topic, 0)
     member = Member(backend, group, topic)
     settle(backend, group, topic, member)
+    point = CommitPoint(NextOffset(0), "as a member")
+    member.commit({partition: point})
     held = set(member.held)
     backend.expel(member.consumer, group)
+    refused = member.commit({partition: CommitPoint(NextOffset(0), "too late")})[partition]
+    assert isinstance(refused, StaleMemberError)
+    assert committed(backend, group, partition) == {partition: point}
     member.log.clear()
     drive(backend, lambda: bool(member.log), "it hears of it", member)
     assert {one for how, partitions in member.log if how == "lost" for one in partitions} == held
