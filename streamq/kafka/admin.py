@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Final, Protocol, TypeVar, cast
+from typing import Final, Protocol, cast
 
 from confluent_kafka import (
     ConsumerGroupState,
     ConsumerGroupTopicPartitions,
     IsolationLevel,
-    KafkaError,
     KafkaException,
+    Node,
     TopicCollection,
 )
 from confluent_kafka.admin import AdminClient
@@ -24,14 +23,14 @@ from confluent_kafka.admin._topic import TopicDescription
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from streamq.kafka import records
-from streamq.kafka.answers import answered, gathered
-from streamq.kafka.commits import parts
-from streamq.kafka.errors import config_error, from_exception, to_error
+from streamq.kafka.answers import answered, gathered, typed
+from streamq.kafka.commits import Points, parts
+from streamq.kafka.errors import to_error
 from streamq.kafka.group_offsets import GroupOffsets
-from streamq.kafka.logs import LibrdkafkaLog
+from streamq.kafka.handle import NO_TIMEOUT_S, AdminHandle
 from streamq.kafka.settings import Settings
 from streamq.model.clock import Clock, Deadline, SystemClock
-from streamq.model.errors import BrokerError, FatalBrokerError, OutcomeUnknownError, RetriableError
+from streamq.model.errors import BrokerError, RetriableError
 from streamq.model.ports import Isolation
 from streamq.model.records import (
     AtTime,
@@ -51,7 +50,6 @@ REQUEST_S: Final = 10.0
 """How long a question that is asked in the owner's loop may take before it counts as unanswered."""
 _LOOK_AGAIN_S: Final = 0.05
 _INTERNAL: Final = "__"
-_CREDENTIALS: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})
 # Kafka's own words; the client knows no more than these.
 _STATES: Final[Mapping[ConsumerGroupState, str]] = {
     ConsumerGroupState.PREPARING_REBALANCING: "PreparingRebalance",
@@ -60,7 +58,6 @@ _STATES: Final[Mapping[ConsumerGroupState, str]] = {
     ConsumerGroupState.DEAD: "Dead",
     ConsumerGroupState.EMPTY: "Empty",
 }
-T = TypeVar("T")
 
 
 class _Member(Protocol):
@@ -80,11 +77,7 @@ class KafkaAdmin:
         self._description = description
         self._offsets = GroupOffsets(reader, description, REQUEST_S)
         self._clock = clock or SystemClock()
-        self._connection_error: KafkaError | None = None
-        try:
-            self._client = AdminClient({**settings, "error_cb": self._note}, logger=LibrdkafkaLog())  # type: ignore[dict-item]  # the stub knows no callbacks, the client takes them
-        except (KafkaException, ValueError, TypeError) as error:
-            raise config_error(error, settings) from error
+        self._handle = AdminHandle(settings, description)
 
     # Asked in the owner's loop
 
@@ -105,24 +98,24 @@ class KafkaAdmin:
         if not specs:
             return answered(nothing)
         level = IsolationLevel.READ_COMMITTED if isolation == "read_committed" else IsolationLevel.READ_UNCOMMITTED
-        asked = self._client.list_offsets(
-            {records.kafka_partitions([one])[0]: _spec(spec) for one, spec in specs.items()},
-            isolation_level=level,
-            request_timeout=REQUEST_S,
-        )
-        futures = {records.partition(each): future for each, future in asked.items()}
+        wanted = {records.kafka_partitions([one])[0]: _spec(spec) for one, spec in specs.items()}
+
+        def ask(client: AdminClient) -> Future[dict[TopicPartition, ListOffsetsResultInfo]]:
+            asked = client.list_offsets(wanted, isolation_level=level, request_timeout=REQUEST_S)
+            return gathered({records.partition(each): future for each, future in asked.items()})
+
         answer: Future[Mapping[TopicPartition, NextOffset]] = Future()
 
         def take(done: Future[dict[TopicPartition, ListOffsetsResultInfo]]) -> None:
             error = done.exception()
             if error is not None:
-                answer.set_exception(error)
+                answer.set_exception(typed(error, f"reading offsets at {self._description}"))
                 return
             found = {one: NextOffset(info.offset) for one, info in done.result().items()}
             late = [one for one, offset in found.items() if offset < 0]
             self._with_ends(found, late, isolation, answer)
 
-        gathered(futures, f"reading offsets at {self._description}").add_done_callback(take)
+        self._handle.ask(ask).add_done_callback(take)
         return answer
 
     def _with_ends(
@@ -147,12 +140,11 @@ class KafkaAdmin:
         """Each topic as it is."""
         if not topics:
             return {}
-        asked = self._client.describe_topics(TopicCollection(list(topics)), request_timeout=timeout_s)
-        return {name: self._topic(name, future, timeout_s) for name, future in asked.items()}
+        return {name: self._topic(name, timeout_s) for name in topics}
 
-    def _topic(self, name: str, future: Future[TopicDescription], timeout_s: float) -> TopicInfo | None:
+    def _topic(self, name: str, timeout_s: float) -> TopicInfo | None:
         try:
-            found = self._answer(future, timeout_s, f"describing topic {name}")
+            found = self._describe(name, timeout_s, f"describing topic {name}")
         except BrokerError as error:
             if error.code == "UNKNOWN_TOPIC_OR_PART":
                 return None
@@ -160,19 +152,28 @@ class KafkaAdmin:
         replicas = min((len(partition.replicas) for partition in found.partitions), default=0)
         return TopicInfo(name, str(found.topic_id), len(found.partitions), replicas)
 
+    def _describe(self, name: str, timeout_s: float, what: str) -> TopicDescription:
+        return self._handle.answer(
+            lambda client: cast(
+                "Future[TopicDescription]",
+                client.describe_topics(TopicCollection([name]), request_timeout=timeout_s)[name],
+            ),
+            timeout_s,
+            what,
+        )
+
     def list_topics(self, timeout_s: float) -> Sequence[str]:
         """All topics but internal ones."""
         try:
-            found = self._client.list_topics(timeout=timeout_s)
+            found = self._handle.client.list_topics(timeout=timeout_s)
         except KafkaException as error:
-            raise self._typed(error, "listing topics") from error
+            raise self._handle.typed(error, "listing topics") from error
+        except RuntimeError as error:  # the client was ended meanwhile, for want of an answer to another question
+            raise RetriableError(f"listing topics at {self._description}: {error}") from error
         ours = {name for name in found.topics if not name.startswith(_INTERNAL)}
-        maybe = [name for name in found.topics if name.startswith(_INTERNAL)]
-        if maybe:
-            asked = self._client.describe_topics(TopicCollection(maybe), request_timeout=timeout_s)
-            for name, future in asked.items():
-                if not self._answer(future, timeout_s, f"describing topic {name}").is_internal:
-                    ours.add(name)
+        for name in found.topics:
+            if name.startswith(_INTERNAL) and not self._describe(name, timeout_s, f"describing {name}").is_internal:
+                ours.add(name)
         return sorted(ours)
 
     def create_topic(self, spec: TopicSpec, timeout_s: float) -> bool:
@@ -182,9 +183,14 @@ class KafkaAdmin:
             spec.name, spec.partitions, -1 if spec.replication_factor is None else spec.replication_factor,
             config=dict(spec.config),
         )  # fmt: skip
-        asked = self._client.create_topics([new], operation_timeout=timeout_s, request_timeout=timeout_s)
         try:
-            self._answer(asked[spec.name], timeout_s, f"creating topic {spec.name}")
+            self._handle.answer(
+                lambda client: client.create_topics([new], operation_timeout=timeout_s, request_timeout=timeout_s)[
+                    spec.name
+                ],
+                timeout_s,
+                f"creating topic {spec.name}",
+            )
         except BrokerError as error:
             if error.code == "TOPIC_ALREADY_EXISTS":
                 return False
@@ -194,32 +200,42 @@ class KafkaAdmin:
 
     def delete_topics(self, topics: Sequence[str], timeout_s: float) -> None:
         """Delete them."""
-        if not topics:
-            return
-        asked = self._client.delete_topics(list(topics), operation_timeout=timeout_s, request_timeout=timeout_s)
-        for name, future in asked.items():
-            try:
-                self._answer(future, timeout_s, f"deleting topic {name}")
-            except BrokerError as error:
-                if error.code != "UNKNOWN_TOPIC_OR_PART":
-                    raise
+        for name in topics:
+            self._delete_topic(name, timeout_s)
+
+    def _delete_topic(self, name: str, timeout_s: float) -> None:
+        try:
+            self._handle.answer(
+                lambda client: client.delete_topics([name], operation_timeout=timeout_s, request_timeout=timeout_s)[
+                    name
+                ],
+                timeout_s,
+                f"deleting topic {name}",
+            )
+        except BrokerError as error:
+            if error.code != "UNKNOWN_TOPIC_OR_PART":
+                raise
 
     def add_partitions(self, topic: str, total: int, timeout_s: float) -> None:
         """Grow a topic and wait until all its partitions have leaders."""
         deadline = Deadline(self._clock, timeout_s)
         found = self.describe_topics([topic], timeout_s)[topic]
         if found is None or found.partitions < total:
-            asked = self._client.create_partitions([NewPartitions(topic, total)], request_timeout=timeout_s)
-            self._answer(asked[topic], timeout_s, f"growing topic {topic} to {total} partitions")
+            self._handle.answer(
+                lambda client: client.create_partitions([NewPartitions(topic, total)], request_timeout=timeout_s)[
+                    topic
+                ],
+                timeout_s,
+                f"growing topic {topic} to {total} partitions",
+            )
         self._await_leaders(topic, total, deadline)
 
     def _await_leaders(self, topic: str, partitions: int, deadline: Deadline) -> None:
         """Creation returns before every broker knows of it."""
         while True:
-            asked = self._client.describe_topics(TopicCollection([topic]), request_timeout=deadline.remaining_s() + 0.1)
             try:
-                found = self._answer(asked[topic], deadline.remaining_s(), f"waiting for topic {topic}")
-                if sum(one.leader is not None and one.leader.id >= 0 for one in found.partitions) >= partitions:
+                found = self._describe(topic, deadline.remaining_s() + _LOOK_AGAIN_S, f"waiting for topic {topic}")
+                if sum(_has_leader(one.leader) for one in found.partitions) >= partitions:
                     return
             except RetriableError as error:
                 if error.code != "UNKNOWN_TOPIC_OR_PART":
@@ -233,9 +249,13 @@ class KafkaAdmin:
     def topic_config(self, topic: str, timeout_s: float) -> Mapping[str, str]:
         """All settings of a topic."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
-        asked = self._client.describe_configs([resource], request_timeout=timeout_s)
-        entries = self._answer(
-            cast("Future[dict[str, ConfigEntry]]", asked[resource]), timeout_s, f"reading the settings of topic {topic}"
+        entries = self._handle.answer(
+            lambda client: cast(
+                "Future[dict[str, ConfigEntry]]",
+                client.describe_configs([resource], request_timeout=timeout_s)[resource],
+            ),
+            timeout_s,
+            f"reading the settings of topic {topic}",
         )
         return {name: entry.value for name, entry in entries.items() if entry.value is not None}
 
@@ -248,22 +268,31 @@ class KafkaAdmin:
                 ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in changes.items()
             ],
         )
-        asked = self._client.incremental_alter_configs([resource], request_timeout=timeout_s)
-        self._answer(asked[resource], timeout_s, f"changing the settings of topic {topic}")
+        self._handle.answer(
+            lambda client: client.incremental_alter_configs([resource], request_timeout=timeout_s)[resource],
+            timeout_s,
+            f"changing the settings of topic {topic}",
+        )
 
     def list_groups(self, timeout_s: float) -> Sequence[str]:
         """All groups."""
         what = "listing consumer groups"
-        found = self._answer(self._client.list_consumer_groups(request_timeout=timeout_s), timeout_s, what)
+        found = self._handle.answer(
+            lambda client: client.list_consumer_groups(request_timeout=timeout_s), timeout_s, what
+        )
         for error in found.errors or ():
-            raise self._typed(KafkaException(error), what)
+            raise self._handle.typed(KafkaException(error), what)
         return sorted(group.group_id for group in found.valid)
 
     def describe_group(self, group: str, timeout_s: float) -> GroupInfo | None:
         """The group as its coordinator sees it."""
-        asked = self._client.describe_consumer_groups([group], request_timeout=timeout_s)
         try:
-            found = self._answer(asked[group], timeout_s, f"describing group {group}")
+            found = self._handle.answer(
+                lambda client: client.describe_consumer_groups([group], request_timeout=NO_TIMEOUT_S)[group],
+                timeout_s,
+                f"describing group {group}",
+                give_up=True,
+            )
         except BrokerError as error:
             if error.code == "GROUP_ID_NOT_FOUND":
                 return None
@@ -277,22 +306,36 @@ class KafkaAdmin:
 
     def set_group_offsets(self, group: str, points: Mapping[TopicPartition, CommitPoint], timeout_s: float) -> None:
         """Commit for a group without members, in parts where it is large."""
-        what = f"setting the offsets of group {group}"
         for part in parts(points):
-            if not part:
-                continue
-            request = [ConsumerGroupTopicPartitions(group, records.kafka_points(part))]
-            asked = self._client.alter_consumer_group_offsets(request, request_timeout=timeout_s)
-            answer = self._answer(asked[group], timeout_s, what, may_have_happened=True)
-            for each in answer.topic_partitions or ():
-                if each.error is not None:
-                    raise to_error(each.error, f"{what}: {records.partition(each)}")
+            if part:
+                self._set_offsets(group, part, timeout_s)
+
+    def _set_offsets(self, group: str, points: Points, timeout_s: float) -> None:
+        what = f"setting the offsets of group {group}"
+        request = [ConsumerGroupTopicPartitions(group, records.kafka_points(points))]
+        found = self._handle.answer(
+            lambda client: cast(
+                "Future[ConsumerGroupTopicPartitions]",
+                client.alter_consumer_group_offsets(request, request_timeout=NO_TIMEOUT_S)[group],
+            ),
+            timeout_s,
+            what,
+            may_have_happened=True,
+            give_up=True,
+        )
+        for each in found.topic_partitions or ():
+            if each.error is not None:
+                raise to_error(each.error, f"{what}: {records.partition(each)}")
 
     def delete_group(self, group: str, timeout_s: float) -> None:
         """Forget a group."""
-        asked = self._client.delete_consumer_groups([group], request_timeout=timeout_s)
         try:
-            self._answer(asked[group], timeout_s, f"deleting group {group}")
+            self._handle.answer(
+                lambda client: client.delete_consumer_groups([group], request_timeout=NO_TIMEOUT_S)[group],
+                timeout_s,
+                f"deleting group {group}",
+                give_up=True,
+            )
         except BrokerError as error:
             if error.code != "GROUP_ID_NOT_FOUND":
                 raise
@@ -301,35 +344,10 @@ class KafkaAdmin:
         """End the connections; librdkafka's admin client itself ends with its last reference."""
         self._offsets.close()
 
-    def _answer(self, future: Future[T], timeout_s: float, what: str, *, may_have_happened: bool = False) -> T:
-        try:
-            return future.result(timeout_s + 1.0)
-        except KafkaException as error:
-            raise self._typed(error, what, may_have_happened=may_have_happened) from error
-        except FutureTimeoutError:
-            kind = OutcomeUnknownError if may_have_happened else RetriableError
-            raise kind(f"{what}: no answer from {self._description} within {timeout_s:g} s") from None
 
-    def _typed(self, error: KafkaException, what: str, *, may_have_happened: bool = False) -> BrokerError:
-        """The error, with what the client last said of its connection. Wrong credentials are told from brokers that
-        are away: nobody needs to wait for those."""
-        seen = self._last_seen()
-        where = f"{what} at {self._description}"
-        if seen is None:
-            return from_exception(error, where, may_have_happened=may_have_happened)
-        if seen.code() in _CREDENTIALS:
-            return FatalBrokerError(str(to_error(seen, where)), code=seen.name())
-        return from_exception(error, f"{where} ({seen.str()})", may_have_happened=may_have_happened)
-
-    def _last_seen(self) -> KafkaError | None:
-        self._client.poll(0)  # calls `_note` for what has piled up since the last question that failed
-        seen, self._connection_error = self._connection_error, None
-        return seen
-
-    def _note(self, error: KafkaError) -> None:
-        """librdkafka's `error_cb`. That all brokers are down says less than what it says of one."""
-        if error.code() != KafkaError._ALL_BROKERS_DOWN:
-            self._connection_error = error
+def _has_leader(leader: Node | None) -> bool:
+    """None, or a node without a number, where there is none; the client's types know neither."""
+    return leader is not None and leader.id >= 0
 
 
 def _spec(spec: OffsetSpec) -> KafkaOffsetSpec:

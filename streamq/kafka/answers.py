@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from confluent_kafka import KafkaException
 
 from streamq.kafka.errors import from_exception
-from streamq.model.errors import BrokerError
+from streamq.model.errors import RetriableError
 
 K = TypeVar("K")
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-def mapped(asked: Future[T], read: Callable[[T], R], what: str) -> Future[R]:
-    """What `read` makes of the answer. It runs on the client's thread, and may raise BrokerError."""
-    answer: Future[R] = Future()
-
-    def take(done: Future[T]) -> None:
-        error = done.exception()
-        if error is not None:
-            answer.set_exception(typed(error, what))
-            return
-        try:
-            answer.set_result(read(done.result()))
-        except BrokerError as refused:
-            answer.set_exception(refused)
-
-    asked.add_done_callback(take)
-    return answer
-
-
-def gathered(asked: Mapping[K, Future[T]], what: str) -> Future[dict[K, T]]:
+def gathered(asked: Mapping[K, Future[T]]) -> Future[dict[K, T]]:
     """All answers in one, or the first error. The client's one thread completes them one after the other."""
     answer: Future[dict[K, T]] = Future()
     found: dict[K, T] = {}
@@ -47,7 +30,7 @@ def gathered(asked: Mapping[K, Future[T]], what: str) -> Future[dict[K, T]]:
             if len(found) == len(asked):
                 answer.set_result(found)
         elif not answer.done():
-            answer.set_exception(typed(error, what))
+            answer.set_exception(error)
 
     for key, future in asked.items():
         future.add_done_callback(partial(take, key))
@@ -61,6 +44,21 @@ def answered(result: R) -> Future[R]:
     return answer
 
 
+def settle(answer: Future[R], result: R | None = None, error: BaseException | None = None) -> None:
+    """Complete it, if nobody has: a late answer to what was given up counts for nothing."""
+    with suppress(InvalidStateError):
+        if error is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(cast("R", result))
+
+
 def typed(error: BaseException, what: str) -> BaseException:
     """Kafka's errors by their reaction; others are bugs and stay what they are."""
-    return from_exception(error, what) if isinstance(error, KafkaException) else error
+    match error:
+        case KafkaException():
+            return from_exception(error, what)
+        case TimeoutError():
+            return RetriableError(f"{what}: no answer in time: check that the brokers run", code="_TIMED_OUT")
+        case _:
+            return error

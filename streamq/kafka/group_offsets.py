@@ -8,50 +8,77 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from typing import Final
 
 from confluent_kafka import Consumer, KafkaException
 
 from streamq.kafka import records
+from streamq.kafka.answers import settle
 from streamq.kafka.errors import from_exception, to_error
 from streamq.kafka.reader import make_consumer
 from streamq.kafka.settings import Settings
 from streamq.kafka.troubles import Troubles
+from streamq.model.errors import BrokerError, RetriableError
 from streamq.model.records import CommitPoint, NextOffset, TopicPartition
 
 Committed = Mapping[TopicPartition, CommitPoint | None]
 
+_CLOSE_S: Final = 1.0
+
 
 class GroupOffsets:
-    """Any thread may ask; each question waits on a thread of its own. `read_committed` makes librdkafka ask for stable
-    offsets only (KIP-447)."""
+    """Any thread may ask. Each question waits on a daemon thread of its own, so that a process can end without the
+    answer; those about one group wait for each other. `read_committed` makes librdkafka ask for stable offsets only
+    (KIP-447): while a partition has offsets in an open transaction, all that are asked for with it wait, and are
+    unanswered at the end."""
 
     def __init__(self, settings: Settings, description: str, timeout_s: float) -> None:
         self._settings = settings
         self._description = description
         self._timeout_s = timeout_s
-        self._pool = ThreadPoolExecutor(4, thread_name_prefix="streamq-offsets")
         self._lock = threading.Lock()
         self._consumers: dict[str, Consumer] = {}
 
     def ask(self, group: str, partitions: Sequence[TopicPartition]) -> Future[Committed]:
         """The group's committed offsets with their metadata; None where there is none."""
-        return self._pool.submit(self._ask, group, list(partitions))
+        answer: Future[Committed] = Future()
+        asking = threading.Thread(
+            target=self._answer, args=(group, list(partitions), answer), name="streamq-offsets", daemon=True
+        )
+        asking.start()
+        return answer
 
     def close(self) -> None:
-        """Release the connections. Idempotent."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Release the connections. Idempotent. Blocks for a second at most: a question that is still open keeps its
+        connection until it is answered or times out."""
         with self._lock:
             consumers, self._consumers = self._consumers, {}
-        for consumer in consumers.values():
-            consumer.close()
+        closing = [
+            threading.Thread(target=consumer.close, name="streamq-close", daemon=True)
+            for consumer in consumers.values()
+        ]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join(_CLOSE_S)
+
+    def _answer(self, group: str, partitions: Sequence[TopicPartition], answer: Future[Committed]) -> None:
+        try:
+            settle(answer, self._ask(group, partitions))
+        except BrokerError as error:
+            settle(answer, error=error)
 
     def _ask(self, group: str, partitions: Sequence[TopicPartition]) -> Committed:
         what = f"reading the offsets of group {group} at {self._description}"
         try:
-            found = self._consumer(group).committed(records.kafka_partitions(partitions), timeout=self._timeout_s)
+            consumer = self._consumer(group)
+            consumer.poll(0)  # takes out what librdkafka has said since the last question; there are no records
+            found = consumer.committed(records.kafka_partitions(partitions), timeout=self._timeout_s)
         except KafkaException as error:
             raise from_exception(error, what) from error
+        except RuntimeError as error:  # closed meanwhile
+            raise RetriableError(f"{what}: {error}") from error
         committed: dict[TopicPartition, CommitPoint | None] = {}
         for each in found:
             if each.error is not None:

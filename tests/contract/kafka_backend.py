@@ -66,6 +66,7 @@ class KafkaBackend:
         options = ConsumerOptions(group, "contract", self.protocol, instance_id, SESSION_S, SESSION_S / 3)
         settings = rules.consumer(self._bootstrap, {}, options)
         settings["max.poll.interval.ms"] = int(SESSION_S * 1000)
+        settings["topic.metadata.refresh.interval.ms"] = 1000  # new partitions are seen soon
         consumer = KafkaConsumer(settings, self._bootstrap)
         self._consumers.append(consumer)
         return consumer
