@@ -106,6 +106,7 @@ class Owner:
             parts.topic, parts.consumer, self._assignment, self._limits, parts.stats, bounds=parts.bounds
         )
         self._stop_requested = False
+        self.completed = False  # whether the bounds were reached
         self._draining: Deadline | None = None
         self._aborted = False
         self._failure: StreamqError | None = None
@@ -130,8 +131,9 @@ class Owner:
         """
         self.start()
         try:
-            while not self._stop_requested and not self._intake.finished():
+            while not self._stop_requested and not self.completed:
                 self.tick()
+                self.completed = self._intake.finished()
             self.drain(self._parts.worker.drain_timeout_s)
         finally:
             self.close()

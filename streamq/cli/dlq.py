@@ -1,0 +1,125 @@
+"""`streamq dlq`: dead letters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streamq.cli import output
+from streamq.cli.output import Brokers, Json, Target
+
+if TYPE_CHECKING:
+    from streamq.ops.dead_letters import DeadLetter, Whole
+
+COLUMNS = ("place", "key", "reason", "error", "message", "attempts", "source", "given up")
+ProcessorName = Annotated[str, typer.Argument(metavar="PROCESSOR", help="Name of the processor.")]
+_PLACE = re.compile(r"(\d+):(\d+)")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="Dead letters: records that were given up.", no_args_is_help=True)
+    group.command("list")(list_letters)
+    group.command("show")(show)
+    app.add_typer(group, name="dlq")
+
+
+def list_letters(
+    target: Target,
+    processor: ProcessorName,
+    reason: Annotated[
+        str | None, typer.Option(help="Only this reason: rejected, attempts, undecodable, tombstone, crash.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Only this key.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    bootstrap_servers: Brokers = None,
+    json: Json = False,
+) -> None:
+    """The dead letters of a processor, with reason, error and where each came from."""
+    from streamq.model.clock import SystemClock
+    from streamq.ops import dead_letters
+
+    with output.opened(target, bootstrap_servers) as found:
+        one = output.processor_of(found.app, processor)
+        total = dead_letters.count(found.admin, one)
+        rows: list[DeadLetter] = []
+        more = 0
+        with output.progress_bar("reading dead letters", total) as advance:
+            for letter in dead_letters.letters(
+                found.admin, found.reader, one, SystemClock(), key=key, reason=reason, progress=advance
+            ):
+                if len(rows) < limit:
+                    rows.append(letter)
+                else:
+                    more += 1
+    rows.sort(key=lambda letter: (letter.partition, letter.offset))
+    if json:
+        for letter in rows:
+            output.print_json_line(letter)
+        return
+    output.print_table(f"dead letters of {one.group}", COLUMNS, [_cells(letter) for letter in rows])
+    if more:
+        typer.echo(f"{more:,} more: raise --limit, or use --reason or --key")
+
+
+def _cells(letter: DeadLetter) -> Sequence[object]:
+    return (
+        f"{letter.partition}:{letter.offset}",
+        letter.key,
+        letter.reason,
+        letter.error_type,
+        letter.message[:80],
+        letter.attempts,
+        f"{letter.source_topic} {letter.source_partition}:{letter.source_offset}",
+        _time(letter.dead_at_ms),
+    )
+
+
+def _time(at_ms: int | None) -> str:
+    return "-" if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(" ", "seconds")
+
+
+def show(
+    target: Target,
+    processor: ProcessorName,
+    place: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="As `dlq list` shows it.")],
+    bootstrap_servers: Brokers = None,
+    json: Json = False,
+) -> None:
+    """One dead letter, whole: value, headers, error and stack."""
+    from streamq.model.clock import SystemClock
+    from streamq.model.errors import ConfigError
+    from streamq.ops import dead_letters
+
+    match = _PLACE.fullmatch(place)
+    if match is None:
+        raise ConfigError(f"place is {place!r}: use PARTITION:OFFSET as `streamq dlq list` shows it, for instance 0:17")
+    with output.opened(target, bootstrap_servers) as found:
+        one = output.processor_of(found.app, processor)
+        whole = dead_letters.whole(found.admin, found.reader, one, SystemClock(), int(match[1]), int(match[2]))
+    if json:
+        output.print_json(whole)
+    else:
+        typer.echo(_text(whole))
+
+
+def _text(whole: Whole) -> str:
+    import msgspec
+
+    letter = whole.letter
+    value = whole.value if isinstance(whole.value, str) else msgspec.json.encode(whole.value).decode()
+    lines = [
+        f"place      {letter.partition}:{letter.offset}",
+        f"source     {letter.source_topic} {letter.source_partition}:{letter.source_offset}",
+        f"key        {output.cell(letter.key)}",
+        f"reason     {letter.reason}, after {output.cell(letter.attempts)} attempts, at {_time(letter.dead_at_ms)}",
+        f"error      {letter.error_type}: {letter.message}",
+        f"value      {'tombstone' if whole.value is None else value}",
+        "headers",
+        *(f"  {name} = {text}" for name, text in whole.headers.items() if not name.startswith("streamq.error.")),
+    ]
+    return "\n".join([*lines, "stack", whole.stack.rstrip()] if whole.stack else lines)

@@ -1,0 +1,171 @@
+"""`streamq replay`: a processor over a part of its topic again."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streamq.cli import output
+from streamq.cli.output import Brokers, Json, Opened, Target
+
+if TYPE_CHECKING:
+    from streamq.ops.replay import Limit, Plan
+    from streamq.runtime.owner import Owner
+    from streamq.tasks.processor import Processor
+
+_PLACE = re.compile(r"(\d+):(\d+)")
+LOOK_S = 0.2
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("replay")(replay)
+
+
+def replay(
+    target: Target,
+    processor: Annotated[str, typer.Argument(metavar="PROCESSOR", help="Name of the processor.")],
+    since: Annotated[
+        str | None, typer.Option("--from", help="Records from this time on (ISO 8601 with a zone).")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Records before this time. [default: the end now]")] = None,
+    from_offset: Annotated[
+        list[str] | None, typer.Option(help="PARTITION:OFFSET to begin at; may be repeated.")
+    ] = None,
+    to_offset: Annotated[
+        list[str] | None, typer.Option(help="PARTITION:OFFSET to end before; may be repeated.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Only records with this key.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="The replay's name: under it, one that was interrupted goes on. [default: the time]"),
+    ] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Instead of what the processor declares.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be replayed, and do nothing.")] = False,
+    bootstrap_servers: Brokers = None,
+    json: Json = False,
+) -> None:
+    """Run a processor's handler over a part of its topic again, in a group of its own.
+
+    The live group is not touched. The ends are fixed when the replay begins. Handlers run with their effects; what
+    fails is retried, and given up into the processor's dead-letter topic, marked with the replay's group.
+    """
+    from streamq.ops import replay as replays
+
+    first, last = _limit("--from", since, "--from-offset", from_offset), _limit("--to", until, "--to-offset", to_offset)
+    with output.opened(target, bootstrap_servers) as found:
+        one = output.processor_of(found.app, processor)
+        label = name or datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        plan = replays.plan(found.admin, one, label, since=first, until=last, key=None if key is None else key.encode())
+        if dry_run:
+            _print_plan(plan, json)
+            return
+        replays.begin(found.admin, plan)
+        finished, counts = _run(found, one, plan, concurrency, quiet=json)
+    facts = {"group": plan.group, "finished": finished, **counts}
+    if json:
+        output.print_json(facts)
+    else:
+        typer.echo(
+            f"{counts['done']:,} records done, {counts['failed']:,} attempts failed, {counts['dead']:,} dead letters"
+        )
+        if not finished:
+            typer.echo(f"interrupted; go on with: --name {label} and the same range")
+    if not finished:
+        raise typer.Exit(1)
+
+
+def _limit(time_option: str, time: str | None, offset_option: str, places: list[str] | None) -> Limit:
+    from streamq.model.errors import ConfigError
+
+    if time is not None and places:
+        raise ConfigError(f"use either {time_option} or {offset_option}, not both")
+    if time is not None:
+        return output.aware_time(time_option, time)
+    if not places:
+        return None
+    offsets = {}
+    for place in places:
+        match = _PLACE.fullmatch(place)
+        if match is None:
+            raise ConfigError(f"{offset_option} is {place!r}: use PARTITION:OFFSET, for instance 0:1200")
+        offsets[int(match[1])] = int(match[2])
+    return offsets
+
+
+def _print_plan(plan: Plan, json: bool) -> None:
+    if json:
+        output.print_json(plan)
+        return
+    rows = [
+        (span.partition, span.start, span.end, span.position, max(0, span.end - span.position)) for span in plan.spans
+    ]
+    output.print_table(
+        f"replay of {plan.topic} as {plan.group}", ("partition", "from", "to", "goes on at", "left"), rows
+    )
+    only = "" if plan.key is None else f", of them those with key {plan.key!r}"
+    typer.echo(f"{plan.left_at_most:,} offsets to look at{only}; nothing was done")
+
+
+def _run(
+    found: Opened, processor: Processor, plan: Plan, concurrency: int | None, *, quiet: bool
+) -> tuple[bool, dict[str, int]]:
+    from dataclasses import replace
+
+    from streamq.config import WorkerConfig
+    from streamq.model.clock import SystemClock
+    from streamq.wiring import make_owner
+
+    if concurrency is not None:
+        processor = replace(processor, config=replace(processor.config, concurrency=concurrency))
+    producer = found.app.clients.producer()
+    with ThreadPoolExecutor(1) as pool:
+        owner = make_owner(
+            found.app, processor, clients=found.app.clients, producer=producer, admin=found.admin,
+            worker=WorkerConfig(group_protocol=found.app.group_protocol, create_topics=found.app.create_topics),
+            clock=SystemClock(), prepare=pool.submit, group=plan.group, bounds=plan.bounds(),
+        )  # fmt: skip
+        try:
+            finished = _watch(owner, plan, quiet=quiet)
+        finally:
+            producer.close(5.0)
+    stats = owner.stats
+    return finished, {"done": stats.done, "failed": stats.failed, "dead": stats.dead.total()}
+
+
+def _watch(owner: Owner, plan: Plan, *, quiet: bool) -> bool:
+    """Run the owner in a thread while this one shows how far it is. Whether it came to the end."""
+    failures: list[BaseException] = []
+    outcome: list[bool] = []
+    over = threading.Event()
+
+    def work() -> None:
+        try:
+            owner.run()
+            outcome.append(owner.completed)
+        except BaseException as error:
+            failures.append(error)
+            raise
+        finally:
+            over.set()
+
+    signal.signal(signal.SIGINT, lambda *_: owner.request_stop())
+    signal.signal(signal.SIGTERM, lambda *_: owner.request_stop())
+    thread = threading.Thread(target=work, name="replay", daemon=True)
+    thread.start()
+    with output.progress_bar("replaying", None if quiet else plan.left_at_most) as advance:
+        seen = 0
+        while not over.wait(LOOK_S):
+            received = owner.stats.received
+            advance(received - seen)
+            seen = received
+    thread.join()
+    if failures:
+        raise failures[0]
+    return bool(outcome and outcome[0])

@@ -1,0 +1,146 @@
+"""Dead letters as they stand in their topic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from streamq.model import headers as names
+from streamq.model.clock import Clock
+from streamq.model.errors import ConfigError
+from streamq.model.ports import AdminPort, ReaderPort
+from streamq.model.records import NextOffset, Offset, Record, TopicPartition
+from streamq.ops import asking
+from streamq.tasks.processor import Processor
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """One dead letter: where it stands, where it came from, and why it was given up."""
+
+    partition: int
+    offset: int
+    key: str | None
+    reason: str
+    error_type: str
+    message: str
+    attempts: int | None
+    source_topic: str
+    source_partition: int | None
+    source_offset: int | None
+    dead_at_ms: int | None
+    group: str
+
+
+class Whole(msgspec.Struct, frozen=True):
+    """A dead letter with all that it holds. `value` is JSON where the bytes are JSON, else text, else hexadecimal."""
+
+    letter: DeadLetter
+    value: object
+    headers: dict[str, str | None]
+    stack: str
+    timestamp_ms: int
+
+
+def letters(
+    admin: AdminPort,
+    reader: ReaderPort,
+    processor: Processor,
+    clock: Clock,
+    *,
+    key: str | None = None,
+    reason: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[DeadLetter]:
+    """The dead letters of a processor, those that fit the filters. Blocks as it goes."""
+    starts, ends = _range(admin, processor)
+    for record in asking.read_to_ends(reader, starts, ends, clock, progress):
+        letter = letter_of(record)
+        if (key is None or letter.key == key) and (reason is None or letter.reason == reason):
+            yield letter
+
+
+def count(admin: AdminPort, processor: Processor) -> int:
+    """How many offsets there are to read."""
+    starts, ends = _range(admin, processor)
+    return sum(ends[one] - starts[one] for one in starts)
+
+
+def _range(admin: AdminPort, processor: Processor) -> tuple[asking.Offsets, asking.Offsets]:
+    name = processor.dead_letter_topic
+    found = admin.describe_topics([name], asking.TIMEOUT_S)[name]
+    if found is None:
+        return {}, {}
+    partitions = asking.partitions_of(found)
+    return asking.earliest(admin, partitions), asking.ends(admin, partitions)
+
+
+def whole(
+    admin: AdminPort, reader: ReaderPort, processor: Processor, clock: Clock, partition: int, offset: int
+) -> Whole:
+    """One dead letter, by its place.
+
+    Raises:
+        ConfigError: nothing stands there; the message says what does.
+    """
+    starts, ends = _range(admin, processor)
+    place = TopicPartition(processor.dead_letter_topic, partition)
+    if place not in starts or not starts[place] <= offset < ends[place]:
+        there = ", ".join(
+            f"{one.partition}:{starts[one]} to {one.partition}:{ends[one] - 1}"
+            for one in starts
+            if starts[one] < ends[one]
+        )
+        raise ConfigError(
+            f"no dead letter stands at {partition}:{offset} of {place.topic}: there are {there or 'none at all'}"
+        )
+    until = {place: NextOffset(offset + 1)}
+    for record in asking.read_to_ends(reader, {place: NextOffset(offset)}, until, clock):
+        if record.offset == Offset(offset):
+            return _whole(record)
+    raise ConfigError(f"no dead letter stands at {partition}:{offset} of {place.topic}: the offset holds no record")
+
+
+def _whole(record: Record) -> Whole:
+    return Whole(
+        letter_of(record),
+        shown_value(record.value),
+        {name: None if value is None else value.decode("utf-8", "backslashreplace") for name, value in record.headers},
+        names.text(record.headers, names.ERROR_STACK) or "",
+        record.timestamp_ms,
+    )
+
+
+def shown_value(value: bytes | None) -> object:
+    """A value as people can read it."""
+    if value is None:
+        return None
+    try:
+        decoded: object = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    else:
+        return decoded
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.hex(" ")
+
+
+def letter_of(record: Record) -> DeadLetter:
+    """What a dead letter's headers say. The topic may hold what others wrote, so nothing is taken for granted."""
+    headers = record.headers
+    return DeadLetter(
+        record.partition,
+        record.offset,
+        asking.shown(record.key),
+        names.text(headers, names.REASON) or "unknown",
+        names.text(headers, names.ERROR_TYPE) or "",
+        names.text(headers, names.ERROR_MESSAGE) or "",
+        names.number(headers, names.ATTEMPTS),
+        names.text(headers, names.SOURCE_TOPIC) or "",
+        names.number(headers, names.SOURCE_PARTITION),
+        names.number(headers, names.SOURCE_OFFSET),
+        names.number(headers, names.DEAD_AT_MS),
+        names.text(headers, names.GROUP) or "",
+    )

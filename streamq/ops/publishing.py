@@ -1,0 +1,135 @@
+"""Publishing from a file: one JSON document a line, each checked against the topic's type before it is sent."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from streamq.model.errors import ConfigError, PublishError, SerdeError
+from streamq.tasks.publication import Publication
+from streamq.tasks.topic import AnyTopic
+
+IN_FLIGHT = 10_000
+CONFIRM_S = 60.0
+T = TypeVar("T")
+
+
+class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a line holds: the value as JSON, and what goes with it."""
+
+    value: msgspec.Raw = msgspec.Raw(b"null")
+    key: str | int | None = None
+    headers: dict[str, str] = {}
+    partition: int | None = None
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A line that was not published, and why."""
+
+    line: int
+    error: str
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What came of a file."""
+
+    published: int
+    refused: tuple[Refused, ...]
+
+
+class Publishes(Protocol):
+    """What an app offers here."""
+
+    def __call__(
+        self,
+        topic: AnyTopic,
+        value: object,
+        *,
+        key: object = None,
+        headers: Mapping[str, str] | None = None,
+        partition: int | None = None,
+    ) -> Publication: ...
+
+
+def value_of(topic: AnyTopic, text: bytes) -> object:
+    """A value of the topic's type out of JSON (or the bytes themselves, where the topic holds raw bytes).
+
+    Raises:
+        SerdeError: it is not of that type; the message names the field.
+    """
+    if topic.value_type is bytes:
+        return text
+    try:
+        return msgspec.json.decode(text, type=topic.value_type)
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise SerdeError(f"value is not a {_name(topic.value_type)} of topic {topic.name}: {error}") from error
+    except (TypeError, RecursionError):
+        return topic.value_serde.decode(text, topic=topic.name)  # a type that msgspec does not know: a pydantic model
+
+
+def _name(kind: object) -> str:
+    return getattr(kind, "__name__", str(kind))
+
+
+def key_of(topic: AnyTopic, key: str | int | None) -> object:
+    """A key of the topic's type out of text.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if key is None:
+        return None
+    if topic.key_type is int:
+        try:
+            return int(key)
+        except ValueError:
+            raise ConfigError(f"key is {key!r}: topic {topic.name} has whole numbers as keys") from None
+    return str(key).encode() if topic.key_type is bytes else str(key)
+
+
+def publish_lines(
+    publish: Publishes, topic: AnyTopic, lines: Iterable[bytes], progress: Callable[[int], None] | None = None
+) -> Summary:
+    """Publish a file's lines. One that cannot be published is noted and the others go on. Blocks until each is
+    confirmed."""
+    refused: list[Refused] = []
+    waiting: deque[tuple[int, Publication]] = deque()
+    published = 0
+    for number, text in enumerate(lines, 1):
+        if progress is not None:
+            progress(len(text))
+        if not text.strip():
+            continue
+        try:
+            waiting.append((number, _publish(publish, topic, text)))
+        except (SerdeError, ConfigError, PublishError) as error:
+            refused.append(Refused(number, str(error)))
+        if len(waiting) >= IN_FLIGHT:
+            published += _confirm(waiting.popleft(), refused)
+    while waiting:
+        published += _confirm(waiting.popleft(), refused)
+    return Summary(published, tuple(sorted(refused, key=lambda one: one.line)))
+
+
+def _publish(publish: Publishes, topic: AnyTopic, text: bytes) -> Publication:
+    try:
+        line = msgspec.json.decode(text, type=Line)
+    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
+        raise SerdeError(
+            f'line is not usable: {error}; use {{"key": …, "value": …, "headers": {{…}}, "partition": …}}'
+        ) from error
+    value = value_of(topic, bytes(line.value))
+    return publish(topic, value, key=key_of(topic, line.key), headers=line.headers, partition=line.partition)
+
+
+def _confirm(waiting: tuple[int, Publication], refused: list[Refused]) -> int:
+    number, publication = waiting
+    try:
+        publication.result(CONFIRM_S)
+    except PublishError as error:
+        refused.append(Refused(number, str(error)))
+        return 0
+    return 1

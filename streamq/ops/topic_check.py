@@ -1,0 +1,118 @@
+"""What an app's topics should be, what they are, and the command that mends each difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from streamq.model.ports import AdminPort
+from streamq.model.records import TopicInfo, TopicSpec
+from streamq.ops.asking import TIMEOUT_S
+from streamq.ops.topics import create_command, derived_spec, grow_command
+from streamq.tasks.processor import Processor
+from streamq.tasks.topic import AnyTopic
+
+
+class Status(msgspec.Struct, frozen=True):
+    """One topic of an app. `partitions=None`: it does not exist."""
+
+    topic: str
+    purpose: str
+    partitions: int | None
+    wanted_partitions: int
+    replication_factor: int | None
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One thing that is not as it should be."""
+
+    topic: str
+    what: str
+    found: str
+    wanted: str
+    command: str
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A topic as an app needs it. `exact`: it is derived, so that its settings are ours to say."""
+
+    spec: TopicSpec
+    purpose: str
+    exact: bool
+
+
+def wanted(admin: AdminPort, topics: Iterable[AnyTopic], processors: Iterable[Processor]) -> Sequence[Wanted]:
+    """All topics of an app: those it declares, then those that follow from its processors. Blocks."""
+    declared = [Wanted(topic.spec, "declared", False) for topic in topics]
+    derived = []
+    for processor in processors:
+        source, config = _source(admin, processor.topic.spec)
+        spec = derived_spec(processor.dead_letter_topic, source, config)
+        derived.append(Wanted(spec, f"dead letters of {processor.name}", True))
+    return [*declared, *derived]
+
+
+def _source(admin: AdminPort, spec: TopicSpec) -> tuple[TopicInfo, Mapping[str, str]]:
+    found = admin.describe_topics([spec.name], TIMEOUT_S)[spec.name]
+    if found is None:  # as it will be when it is created
+        return TopicInfo(spec.name, "", spec.partitions, spec.replication_factor or -1), spec.config
+    return found, admin.topic_config(spec.name, TIMEOUT_S)
+
+
+def status(admin: AdminPort, topics: Sequence[Wanted]) -> Sequence[Status]:
+    """Each topic as it is. Blocks."""
+    found = admin.describe_topics([one.spec.name for one in topics], TIMEOUT_S)
+    rows = []
+    for one in topics:
+        there = found[one.spec.name]
+        rows.append(
+            Status(
+                one.spec.name,
+                one.purpose,
+                None if there is None else there.partitions,
+                one.spec.partitions,
+                None if there is None else there.replication_factor,
+            )
+        )
+    return rows
+
+
+def create(admin: AdminPort, topics: Sequence[Wanted]) -> Mapping[str, bool]:
+    """Create what is missing, by name: True if it was, False if it was there. Blocks."""
+    return {one.spec.name: admin.create_topic(_creatable(one.spec), 3 * TIMEOUT_S) for one in topics}
+
+
+def _creatable(spec: TopicSpec) -> TopicSpec:
+    factor = spec.replication_factor
+    return spec._replace(replication_factor=None if factor is None or factor < 0 else factor)
+
+
+def differences(admin: AdminPort, topics: Sequence[Wanted]) -> Sequence[Difference]:
+    """What is not as it should be. More partitions than declared are no difference; a derived topic's settings are
+    compared one by one. Blocks."""
+    found = admin.describe_topics([one.spec.name for one in topics], TIMEOUT_S)
+    rows: list[Difference] = []
+    for one in topics:
+        spec, there = one.spec, found[one.spec.name]
+        if there is None:
+            rows.append(Difference(spec.name, "topic", "missing", "there", create_command(_creatable(spec))))
+            continue
+        if there.partitions < spec.partitions:
+            command = grow_command(spec.name, spec.partitions)
+            rows.append(Difference(spec.name, "partitions", str(there.partitions), str(spec.partitions), command))
+        rows += _settings(spec, admin.topic_config(spec.name, TIMEOUT_S))
+    return rows
+
+
+def _settings(spec: TopicSpec, found: Mapping[str, str]) -> list[Difference]:
+    rows = []
+    for name, value in sorted(spec.config.items()):
+        actual = found.get(name, "not set")
+        if actual != value and not (name == "max.message.bytes" and actual.isdigit() and int(actual) >= int(value)):
+            command = (
+                f"kafka-configs.sh --bootstrap-server BROKERS --alter --entity-type topics --entity-name {spec.name} "
+                f"--add-config {name}={value}"
+            )
+            rows.append(Difference(spec.name, name, actual, value, command))
+    return rows
