@@ -13,10 +13,7 @@ from streamq.cli.output import Brokers, Json, Opened, Target
 if TYPE_CHECKING:
     from streamq.ops.lag import PartitionLag
 
-COLUMNS = (
-    "processor", "partition", "committed", "end", "lag", "finished", "behind", "head key", "head offset", "attempts",
-    "dead letters",
-)  # fmt: skip
+COLUMNS = ("partition", "committed", "end", "lag", "finished", "behind", "head", "dead letters")
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +42,8 @@ def lag(
     if json:
         output.print_json(rows)
         return
-    output.print_table("lag", COLUMNS, [_cells(row) for row in rows])
+    for title, mine in _by_processor(rows).items():
+        output.print_table(title, COLUMNS, mine)
     typer.echo(_total(rows))
 
 
@@ -60,11 +58,19 @@ def _rows(found: Opened, name: str | None) -> Sequence[PartitionLag]:
     ]
 
 
+def _by_processor(rows: Sequence[PartitionLag]) -> dict[str, list[Sequence[object]]]:
+    tables: dict[str, list[Sequence[object]]] = {}
+    for row in rows:
+        tables.setdefault(f"{row.processor} on {row.topic} as {row.group}", []).append(_cells(row))
+    return tables
+
+
 def _cells(row: PartitionLag) -> Sequence[object]:
-    return (
-        row.processor, row.partition, row.committed, row.end, row.lag, row.finished, output.duration(row.behind_s),
-        row.head_key, row.head_offset, row.head_attempts, row.dead_letters,
-    )  # fmt: skip
+    head = "-"
+    if row.head_offset is not None:
+        head = f"{row.head_offset} key {output.cell(row.head_key)}, attempt {output.cell(row.head_attempts)}"
+    behind = output.duration(row.behind_s)
+    return row.partition, row.committed, row.end, row.lag, row.finished, behind, head, row.dead_letters
 
 
 def _total(rows: Sequence[PartitionLag]) -> str:
@@ -89,6 +95,6 @@ def _watch(found: Opened, name: str | None, interval_s: float, json: bool) -> No
     with Live(auto_refresh=False) as live:
         while True:
             rows = _rows(found, name)
-            table = output.make_table("lag (Ctrl-C ends)", COLUMNS, [_cells(row) for row in rows])
-            live.update(Group(table, _total(rows)), refresh=True)
+            tables = [output.make_table(title, COLUMNS, mine) for title, mine in _by_processor(rows).items()]
+            live.update(Group(*tables, _total(rows), "Ctrl-C ends"), refresh=True)
             clock.sleep(interval_s)

@@ -90,7 +90,9 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     """A table for people; a sentence where there is nothing."""
     from rich.console import Console
 
-    Console().print(make_table(title, columns, rows) if rows else f"{title}: nothing")
+    # Where nobody looks at a terminal there is no width to fold to.
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(make_table(title, columns, rows) if rows else f"{title}: nothing")
 
 
 def make_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
@@ -137,8 +139,9 @@ def aware_time(option: str, text: str) -> datetime:
     except ValueError:
         raise ConfigError(f"{option} is {text!r}: use ISO 8601 with a zone, for instance 2026-11-20T08:00Z") from None
     if time.tzinfo is None:
+        whole = time.isoformat(timespec="minutes")
         raise ConfigError(
-            f"{option} is {text!r}, a time without a zone: add one, for instance {text}Z for UTC or {text}+01:00"
+            f"{option} is {text!r}, a time without a zone: add one, for instance {whole}Z for UTC or {whole}+01:00"
         )
     return time
 

@@ -33,13 +33,18 @@ def create(
         if dry_run:
             rows = [row for row in topic_check.status(found.admin, wanted) if row.partitions is None]
             missing = {row.topic for row in rows}
-            commands = [topics.create_command(one.spec) for one in wanted if one.spec.name in missing]
+            commands = [
+                topics.create_command(topic_check.creatable(one.spec)) for one in wanted if one.spec.name in missing
+            ]
             if json:
                 output.print_json(commands)
             else:
                 typer.echo("\n".join(commands) if commands else "nothing is missing")
             return
-        created = topic_check.create(found.admin, wanted)
+        created = topic_check.create(found.admin, [one for one in wanted if not one.exact])
+        # What is derived follows its source's settings: they are asked for once the source is there.
+        wanted = topic_check.wanted(found.admin, (), found.app.processors.values())
+        created |= topic_check.create(found.admin, wanted)
     if json:
         output.print_json(created)
         return

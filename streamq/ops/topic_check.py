@@ -78,12 +78,13 @@ def status(admin: AdminPort, topics: Sequence[Wanted]) -> Sequence[Status]:
     return rows
 
 
-def create(admin: AdminPort, topics: Sequence[Wanted]) -> Mapping[str, bool]:
+def create(admin: AdminPort, topics: Sequence[Wanted]) -> dict[str, bool]:
     """Create what is missing, by name: True if it was, False if it was there. Blocks."""
-    return {one.spec.name: admin.create_topic(_creatable(one.spec), 3 * TIMEOUT_S) for one in topics}
+    return {one.spec.name: admin.create_topic(creatable(one.spec), 3 * TIMEOUT_S) for one in topics}
 
 
-def _creatable(spec: TopicSpec) -> TopicSpec:
+def creatable(spec: TopicSpec) -> TopicSpec:
+    """The same topic with the broker's default replication factor where no better one is known."""
     factor = spec.replication_factor
     return spec._replace(replication_factor=None if factor is None or factor < 0 else factor)
 
@@ -96,7 +97,7 @@ def differences(admin: AdminPort, topics: Sequence[Wanted]) -> Sequence[Differen
     for one in topics:
         spec, there = one.spec, found[one.spec.name]
         if there is None:
-            rows.append(Difference(spec.name, "topic", "missing", "there", create_command(_creatable(spec))))
+            rows.append(Difference(spec.name, "topic", "missing", "there", create_command(creatable(spec))))
             continue
         if there.partitions < spec.partitions:
             command = grow_command(spec.name, spec.partitions)
