@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from streamq.kafka import records
-from streamq.kafka.commits import Commits
+from streamq.kafka.commits import Commits, start_for
 from streamq.kafka.errors import config_error, from_exception
 from streamq.kafka.reader import make_consumer, poll
 from streamq.kafka.settings import Settings
@@ -22,8 +21,7 @@ from streamq.model.records import CommitPoint, NextOffset, TopicPartition
 
 
 class KafkaConsumer:
-    """See `ConsumerPort`. For its commits see `streamq.kafka.commits`: within a listener's call `commit` blocks for the
-    answer, and elsewhere polls bring it, or `result()` on the owner's thread."""
+    """See `ConsumerPort`. Its owner is the thread that polls it; other threads of ours act on its behalf."""
 
     def __init__(self, settings: Settings, description: str) -> None:
         self._settings = settings
@@ -38,9 +36,8 @@ class KafkaConsumer:
         self._connect()
 
     def _connect(self) -> None:
-        self._commits = Commits()
-        self._consumer = make_consumer(self._settings, self._troubles, self._commits.answered)
-        self._commits.attach(self._consumer)
+        self._consumer = make_consumer(self._settings, self._troubles)
+        self._commits = Commits(self._consumer)
 
     def subscribe(self, topic: str, listener: RebalanceListener) -> None:
         """Join the group."""
@@ -103,24 +100,21 @@ class KafkaConsumer:
             self._consumer.resume(records.kafka_partitions(ours))
 
     def commit(self, points: Mapping[TopicPartition, CommitPoint]) -> Future[CommitAnswer]:
-        """Send one commit, in parts where it is large."""
+        """Send one commit."""
         return self._commits.send(points)
 
     def rejoin(self) -> None:
         """Leave the group and join it anew; calls `on_lost` at once.
 
-        A static member does not leave, and one that joins again under the same member id may find its generation
-        unchanged: a new client takes its identity over instead, by which the broker fences the old one.
+        By a new client: the old one's commits, which librdkafka may hold back or repeat, bear its member id, and a
+        static member, which does not leave, is fenced by its successor.
         """
         lost = sorted(self._assigned)
         self._forget(lost)
         if self._listener is not None and lost:
             self._listener.on_lost(lost)
-        if "group.instance.id" in self._settings:
-            self._end(self._consumer)
-            self._connect()
-        else:
-            self._consumer.unsubscribe()
+        self._end()
+        self._connect()
         self._subscribe()
 
     def close(self, timeout_s: float) -> None:
@@ -135,13 +129,11 @@ class KafkaConsumer:
         finally:
             self._forget(still)
             self._listener = None
-            self._end(self._consumer).join(timeout_s)
+            self._end().join(timeout_s)
 
-    @staticmethod
-    def _end(consumer: Consumer) -> threading.Thread:
-        closing = threading.Thread(target=consumer.close, name="streamq-close", daemon=True)
-        closing.start()
-        return closing
+    def _end(self) -> threading.Thread:
+        self._commits.close()
+        return start_for(threading.get_ident(), self._consumer.close, "streamq-close")
 
     # librdkafka's rebalance callbacks, inside polls. The binding assigns by itself where a callback has not, so each
     # does it whatever the listener raises; the binding then raises that from the poll.
@@ -156,16 +148,13 @@ class KafkaConsumer:
             self._paused.update(ours)
             self._troubles.healthy()
             if self._listener is not None:
-                with self._in_callback():
-                    self._listener.on_assigned(ours)
+                self._listener.on_assigned(ours)
 
     def _on_revoke(self, consumer: Consumer, found: list[KafkaPartition]) -> None:
         ours = self._ours(consumer, found)
         try:
             if ours and self._listener is not None:
-                with self._in_callback():
-                    self._commits.fetch()
-                    self._listener.on_revoked(ours)
+                self._listener.on_revoked(ours)
         finally:
             self._let_go(consumer, found, ours)
 
@@ -173,8 +162,7 @@ class KafkaConsumer:
         ours = self._ours(consumer, found)
         try:
             if ours and self._listener is not None:
-                with self._in_callback():
-                    self._listener.on_lost(ours)
+                self._listener.on_lost(ours)
         finally:
             self._let_go(consumer, found, ours)
 
@@ -193,12 +181,3 @@ class KafkaConsumer:
     def _forget(self, partitions: Sequence[TopicPartition]) -> None:
         for known in (self._assigned, self._paused, self._ended, self._taken_out):
             known.difference_update(partitions)
-
-    @contextmanager
-    def _in_callback(self) -> Iterator[None]:
-        """No poll can be made here, so commits are synchronous."""
-        self._commits.synchronous = True
-        try:
-            yield
-        finally:
-            self._commits.synchronous = False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from streamq.kafka import records
@@ -15,18 +15,15 @@ from streamq.kafka.troubles import Troubles
 from streamq.model.ports import NOTHING_POLLED, Polled
 from streamq.model.records import NextOffset, TopicPartition
 
-CommitCallback = Callable[[KafkaError | None, list[KafkaPartition]], None]
 
-
-def make_consumer(settings: Settings, troubles: Troubles, on_commit: CommitCallback | None = None) -> Consumer:
+def make_consumer(settings: Settings, troubles: Troubles) -> Consumer:
     """librdkafka's consumer; its callbacks run inside polls.
 
     Raises:
         ConfigError: a setting that librdkafka does not know or take.
     """
-    callbacks = {"error_cb": troubles.note} | ({} if on_commit is None else {"on_commit": on_commit})
     try:
-        return Consumer({**settings, **callbacks}, logger=LibrdkafkaLog())
+        return Consumer({**settings, "error_cb": troubles.note}, logger=LibrdkafkaLog())
     except (KafkaException, ValueError, TypeError) as error:
         raise config_error(error, settings) from error
 
