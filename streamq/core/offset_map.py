@@ -230,6 +230,8 @@ def _shorter(offsets: OffsetMap) -> OffsetMap:
 
 
 def _parse(data: bytes) -> OffsetMap:
+    if len(data) == len(_MAGIC):
+        raise ValueError("the bytes end within the head")
     flags = data[len(_MAGIC)]
     if flags & ~(_FORM | _CLEAN | _ALONE | _JOURNAL):
         raise ValueError("unknown flags")

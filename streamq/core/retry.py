@@ -42,6 +42,8 @@ class RetryPolicy:
 
     def delay_s(self, attempt: int, chance: float) -> float:
         """Seconds to wait after attempt number `attempt` (from 1) failed; `chance` is drawn from 0 to 1."""
-        # The exponent is capped where every policy has reached its maximum long since: no overflow after years.
-        full = min(self.max_backoff_s, self.backoff_s * self.multiplier ** min(attempt - 1, 512))
+        try:
+            full = min(self.max_backoff_s, self.backoff_s * self.multiplier ** (attempt - 1))
+        except OverflowError:  # hundreds of attempts: long since at the maximum
+            full = self.max_backoff_s if self.backoff_s else 0.0
         return full * (1.0 - self.jitter * chance)
