@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
@@ -97,7 +98,16 @@ class KafkaConsumer:
         ours = [one for one in partitions if one in self._assigned]
         self._paused.difference_update(ours)
         if ours:
-            self._consumer.resume(records.kafka_partitions(ours))
+            places = records.kafka_partitions(ours)
+            self._consumer.resume(places)
+            for place in places:
+                self._wake(place)
+
+    def _wake(self, place: KafkaPartition) -> None:
+        """librdkafka's thread for a broker sees what was resumed when it next wakes: up to a second later, if it has
+        nothing else to fetch there. A question to that broker wakes it; its answer is not waited for."""
+        with suppress(KafkaException):  # no answer within no time
+            self._consumer.get_watermark_offsets(place, timeout=0)
 
     def commit(self, points: Mapping[TopicPartition, CommitPoint]) -> Future[CommitAnswer]:
         """Send one commit."""
