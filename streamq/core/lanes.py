@@ -40,12 +40,13 @@ READY, RUNNING, WAITING, HELD = LaneState.READY, LaneState.RUNNING, LaneState.WA
 class Work:
     """One record on its way through a worker, and the number of its current attempt (from 1)."""
 
-    __slots__ = ("attempt", "lane", "record")
+    __slots__ = ("attempt", "lane", "record", "size_bytes")
 
-    def __init__(self, record: Record, lane: Lane, attempt: int) -> None:
+    def __init__(self, record: Record, lane: Lane, attempt: int, size_bytes: int) -> None:
         self.record = record
         self.lane = lane
         self.attempt = attempt
+        self.size_bytes = size_bytes
 
 
 class Lane:

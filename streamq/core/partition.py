@@ -15,10 +15,10 @@ from enum import Enum
 from typing import Literal
 
 from streamq.core.lanes import HELD, RUNNING, WAITING, KeyScheduler, Lane, LaneKey, Work
-from streamq.core.offset_map import OffsetMap
+from streamq.core.offset_map import ANY_SPAN, OffsetMap
 from streamq.core.tracker import OffsetTracker
 from streamq.model.errors import InvariantError
-from streamq.model.records import NextOffset, Record, TopicPartition
+from streamq.model.records import NextOffset, Offset, Record, TopicPartition
 
 WHOLE_PARTITION: LaneKey = -1
 
@@ -43,8 +43,10 @@ class PartitionState:
 
     __slots__ = (
         "_blocked",
+        "_by_key",
         "_held",
         "_held_end",
+        "_low",
         "_polled",
         "attempts",
         "bytes",
@@ -84,6 +86,8 @@ class PartitionState:
         self.phase = Phase.OPEN
         self.open = True
         self._polled: int = base
+        self._by_key = ordering == "key"
+        self._low: int = base  # at or below the lowest unsettled offset
         self._held: deque[Record] = deque()  # received while the commit's map had no room for them
         self._held_end: NextOffset | None = None
         self._blocked = set(blocked)
@@ -93,35 +97,41 @@ class PartitionState:
     def receive(self, records: Iterable[Record]) -> None:
         """Queue polled records, ascending by offset, in lanes; what the restored map calls settled is left out."""
         for record in records:
-            offset = record.offset
+            offset, key, value = record.offset, record.key, record.value
             if offset < self._polled:
                 continue  # polled twice: the client was sought back
             self._polled = offset + 1
+            size_bytes = (len(key) if key else 0) + (len(value) if value else 0)
             self.count += 1
-            self.bytes += record.size_bytes
-            if self._held or not self.tracker.admits(offset):
+            self.bytes += size_bytes
+            # Near the lowest unsettled offset the map always has room; only far from it is it worth asking.
+            if self._held or (offset - self._low >= ANY_SPAN and not self._room_for(offset)):
                 self._held.append(record)
             else:
-                self._admit(record)
+                self._admit(record, size_bytes)
 
-    def _admit(self, record: Record) -> None:
+    def _room_for(self, offset: Offset) -> bool:
+        self._low = self.tracker.next_offset
+        return self.tracker.admits(offset)
+
+    def _admit(self, record: Record, size_bytes: int) -> None:
         offset = record.offset
         if not self.tracker.register(offset):
             self.count -= 1
-            self.bytes -= record.size_bytes
+            self.bytes -= size_bytes
             return
         key: LaneKey
-        if self.ordering == "key":
+        if self._by_key:
             key = offset if record.key is None else record.key
         else:
             key = offset if self.ordering == "none" else WHOLE_PARTITION
         attempt = self.attempts.get(offset, 1) if self.attempts else 1
         lane = self.lanes.get(key)
         if lane is not None:
-            lane.queue.append(Work(record, lane, attempt))
+            lane.queue.append(Work(record, lane, attempt, size_bytes))
             return
         self.lanes[key] = lane = Lane(key, self)
-        lane.queue.append(Work(record, lane, attempt))
+        lane.queue.append(Work(record, lane, attempt, size_bytes))
         if self._blocked and key in self._blocked:
             self.scheduler.hold(lane)
         else:
@@ -148,7 +158,8 @@ class PartitionState:
     def _admit_held(self) -> None:
         held = self._held
         while held and self.tracker.admits(held[0].offset):
-            self._admit(held.popleft())
+            record = held.popleft()
+            self._admit(record, record.size_bytes)
         if not held and self._held_end is not None:
             self.tracker.reach(self._held_end)
             self._held_end = None
@@ -161,14 +172,14 @@ class PartitionState:
 
     def settle(self, work: Work) -> None:
         """Its outcome is durable (done, or its dead letter is confirmed): the key's next record may start."""
-        self._expect(work, work.lane.state is RUNNING or work.lane.state is HELD)
-        record = work.record
-        self.tracker.settle(record.offset)
+        lane, offset = work.lane, work.record.offset
+        if lane.queue[0] is not work or not (lane.state is RUNNING or lane.state is HELD) or self.phase is Phase.CLOSED:
+            raise self._unexpected(work)
+        self.tracker.settle(offset)
         self.count -= 1
-        self.bytes -= record.size_bytes
+        self.bytes -= work.size_bytes
         if self.attempts:
-            self.attempts.pop(record.offset, None)
-        lane = work.lane
+            self.attempts.pop(offset, None)
         if not self.open:
             lane.queue.popleft()
             lane.state = WAITING  # whatever is left of it does not start in this epoch
@@ -212,10 +223,13 @@ class PartitionState:
 
     def _expect(self, work: Work, legal: bool) -> None:
         if not legal or self.phase is Phase.CLOSED or work.lane.queue[0] is not work:
-            raise InvariantError(
-                f"{self.partition} offset {work.record.offset} in epoch {self.epoch} ({self.phase.value}): "
-                f"an outcome for a record that is not the running head of its lane ({work.lane.state.value})"
-            )
+            raise self._unexpected(work)
+
+    def _unexpected(self, work: Work) -> InvariantError:
+        return InvariantError(
+            f"{self.partition} offset {work.record.offset} in epoch {self.epoch} ({self.phase.value}): "
+            f"an outcome for a record that is not the running head of its lane ({work.lane.state.value})"
+        )
 
     # Life cycle
 

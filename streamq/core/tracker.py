@@ -64,10 +64,9 @@ class OffsetTracker:
         Raises:
             InvariantError: it was not received, or is settled already.
         """
-        try:
-            self._unsettled.remove(offset)
-        except KeyError:
-            raise InvariantError(f"offset {offset} is settled, but it is not unsettled") from None
+        if offset not in self._unsettled:
+            raise InvariantError(f"offset {offset} is settled, but it is not unsettled")
+        self._unsettled.remove(offset)
         if offset >= self._high:
             self._high = offset + 1
 

@@ -14,17 +14,17 @@ class StartGate:
     partitions: nothing starts until a commit of its was accepted, which only a living member's is.
     """
 
-    __slots__ = ("_last_tick", "_shut_at", "limit_s", "shut")
+    __slots__ = ("_shut_at", "last_tick", "limit_s", "shut")
 
     def __init__(self, limit_s: float, now: float) -> None:
         self.limit_s = limit_s
         self.shut = False
-        self._last_tick = now
+        self.last_tick = now
         self._shut_at = now
 
     def tick(self, now: float) -> None:
         """The owner goes on. Called on its thread at every step that may take long."""
-        stood_s = now - self._last_tick
+        stood_s = now - self.last_tick
         # Shut before the tick is noted: an executor must never see a fresh tick and an open gate in between.
         if stood_s > self.limit_s and not self.shut:
             self.shut = True
@@ -33,7 +33,7 @@ class StartGate:
                 "The worker stood still beyond its session time-out: nothing starts until a commit is accepted",
                 extra={"event": "standstill", "stood_s": round(stood_s, 1), "session_timeout_s": self.limit_s},
             )
-        self._last_tick = now
+        self.last_tick = now
 
     def accepted(self, sent_at: float) -> None:
         """A commit that was sent at `sent_at` was accepted: if that was after the standstill, this process is still a
@@ -44,8 +44,8 @@ class StartGate:
 
     def may_start(self, now: float) -> bool:
         """Any thread."""
-        return not self.shut and now - self._last_tick <= self.limit_s
+        return not self.shut and now - self.last_tick <= self.limit_s
 
     def age_s(self, now: float) -> float:
         """Seconds since the last tick. Any thread."""
-        return now - self._last_tick
+        return now - self.last_tick

@@ -116,7 +116,8 @@ class Settler:
 
     def settle(self, completions: Sequence[Completion]) -> None:
         """Apply what came back from the executor."""
-        stats = self._stats
+        done = 0
+        ran: list[float] = []
         for work, outcome, seconds in completions:
             state = work.lane.partition
             if state.phase is Phase.CLOSED:
@@ -126,12 +127,14 @@ class Settler:
             if outcome is None:
                 state.withdraw(work)
                 continue
-            stats.ran(seconds)
+            ran.append(seconds)
             if outcome is DONE:
-                stats.done += 1
+                done += 1
                 state.settle(work)
             else:
                 self._apply(state, work, outcome)
+        self._stats.done += done
+        self._stats.ran(ran)
 
     def advance(self, now: float) -> bool:
         """Take in the producer's reports, and try again what was refused. Whether there was anything."""

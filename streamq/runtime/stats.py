@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 HANDLER_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -35,7 +36,13 @@ class OwnerStats:
         self.handler_buckets = [0] * (len(HANDLER_BOUNDS_S) + 1)
         self.handler_seconds = 0.0
 
-    def ran(self, seconds: float) -> None:
-        """One attempt ran for so long."""
-        self.handler_buckets[bisect_left(HANDLER_BOUNDS_S, seconds)] += 1
-        self.handler_seconds += seconds
+    def ran(self, seconds: Sequence[float]) -> None:
+        """These attempts ran for so long each."""
+        ordered = sorted(seconds)
+        below = 0
+        for at, bound in enumerate(HANDLER_BOUNDS_S):
+            upto = bisect_right(ordered, bound, below)
+            self.handler_buckets[at] += upto - below
+            below = upto
+        self.handler_buckets[-1] += len(ordered) - below
+        self.handler_seconds += sum(ordered)
