@@ -117,14 +117,16 @@ _ALIASES: Final[Mapping[str, str]] = {
     "message.timeout.ms": "delivery.timeout.ms",
     "queue.buffering.max.ms": "linger.ms",
 }
+# Whole names, and families that end with a dot.
 _CONSUMER_ONLY: Final = (
-    "fetch.", "queued.", "check.crcs", "consume.", "client.rack", "max.partition.fetch.bytes", "coordinator.query.",
-    "group.", "offset.store.",
+    "fetch.", "queued.", "check.crcs", "consume.", "client.rack", "max.partition.fetch.bytes", "offset.store.",
+    "coordinator.query.interval.ms", "group.remote.assignor", "group.protocol.type",
 )  # fmt: skip
 _PRODUCER_ONLY: Final = (
-    "linger.ms", "batch.", "queue.buffering.", "compression", "delivery.", "message.timeout", "request.timeout.ms",
-    "retries", "retry.backoff", "message.send", "sticky.partitioning", "message.max.bytes", "message.copy", "queuing.",
-    "max.in.flight", "transaction.", "msg_order_cmp", "produce.", "topic.metadata.propagation",
+    "linger.ms", "batch.", "queue.buffering.", "compression.", "delivery.", "message.timeout.ms", "request.timeout.ms",
+    "retries", "retry.backoff.", "message.send.max.retries", "sticky.partitioning.linger.ms", "message.max.bytes",
+    "message.copy.max.bytes", "queuing.strategy", "max.in.flight", "max.in.flight.requests.per.connection",
+    "transaction.timeout.ms", "msg_order_cmp", "produce.offset.report", "topic.metadata.propagation.max.ms",
 )  # fmt: skip
 
 
@@ -205,5 +207,9 @@ def admin(bootstrap: str, user: UserSettings) -> Settings:
 
 
 def _joined(bootstrap: str, mine: Settings, user: UserSettings, *, without: tuple[str, ...]) -> Settings:
-    fitting = {_ALIASES.get(name, name): value for name, value in user.items() if not name.startswith(without)}
+    fitting = {_ALIASES.get(name, name): value for name, value in user.items() if not _is_one_of(name, without)}
     return {**mine, **fitting, "bootstrap.servers": bootstrap}
+
+
+def _is_one_of(name: str, names: tuple[str, ...]) -> bool:
+    return any(name.startswith(one) if one.endswith(".") else name == one for one in names)
