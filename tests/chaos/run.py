@@ -35,6 +35,7 @@ class Report:
     fleet: Fleet
     seconds: float
     starts_after_restart: int
+    least_in_flight: int
 
     def text(self) -> str:
         """For people."""
@@ -83,7 +84,7 @@ def under_fire(fleet: Fleet, plan: Plan, seed: int) -> Report:
     await_that(lambda: "begins at their committed offsets" in _log(fleet), timeout_s=30)
     assert fleet.stop(again) == 0
     verdict = judge(read(fleet.ledgers), expected, fleet.kills, COMMIT_INTERVAL_S)
-    return Report(verdict, fleet, seconds, fleet.starts() - before)
+    return Report(verdict, fleet, seconds, fleet.starts() - before, plan.least_in_flight)
 
 
 def _await_ends(fleet: Fleet, ends: int) -> None:
