@@ -15,6 +15,7 @@ import msgspec
 import streamq as sq
 from streamq.config import WorkerConfig
 from streamq.model.clock import SystemClock
+from streamq.runtime.worker import settle_memory
 from streamq.tasks.processor import Processor
 from streamq.wiring import begin, make_owner
 
@@ -86,6 +87,7 @@ def run(bootstrap: str, topic: str, records: int, *, kind: str, wait_s: float = 
             app, processor, clients=app.clients, producer=producer, admin=admin, worker=config, clock=clock,
             prepare=pool.submit,
         )  # fmt: skip
+        settle_memory()
         thread = threading.Thread(target=owner.run, daemon=True)
         thread.start()
         if not counter.done.wait(120):

@@ -31,7 +31,7 @@ from streamq.runtime.settler import Identity
 from streamq.runtime.start import begin_group
 from streamq.runtime.stats import OwnerStats
 from streamq.runtime.thread_executor import ThreadExecutor
-from streamq.runtime.worker import Worker
+from streamq.runtime.worker import Worker, settle_memory
 from streamq.tasks.invoke import bind
 from streamq.tasks.processor import Processor
 
@@ -168,6 +168,7 @@ def run_worker(
         _stop_on_signals(running.request_stop)
         if on_start is not None:
             on_start(running)
+        settle_memory()
         return running.run()
 
 

@@ -15,11 +15,13 @@ from enum import Enum
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from streamq.model.errors import InvariantError
+from streamq.model.records import Record
 
 if TYPE_CHECKING:
     from streamq.core.partition import PartitionState
-    from streamq.model.records import Record
 
 LaneKey = bytes | int
 """A record's key; the record's own offset where every record is its own lane; -1 for the one lane of a partition."""
@@ -37,16 +39,14 @@ class LaneState(Enum):
 READY, RUNNING, WAITING, HELD = LaneState.READY, LaneState.RUNNING, LaneState.WAITING, LaneState.HELD
 
 
-class Work:
-    """One record on its way through a worker, and the number of its current attempt (from 1)."""
+class Work(msgspec.Struct, eq=False):
+    """One record on its way through a worker, and the number of its current attempt (from 1). A Struct because one is
+    made for every record."""
 
-    __slots__ = ("attempt", "lane", "record", "size_bytes")
-
-    def __init__(self, record: Record, lane: Lane, attempt: int, size_bytes: int) -> None:
-        self.record = record
-        self.lane = lane
-        self.attempt = attempt
-        self.size_bytes = size_bytes
+    record: Record
+    lane: Lane
+    attempt: int
+    size_bytes: int
 
 
 class Lane:

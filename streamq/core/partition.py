@@ -107,31 +107,33 @@ class PartitionState:
             # Near the lowest unsettled offset the map always has room; only far from it is it worth asking.
             if self._held or (offset - self._low >= ANY_SPAN and not self._room_for(offset)):
                 self._held.append(record)
+            elif not self.tracker.register(offset):
+                self.count -= 1
+                self.bytes -= size_bytes
+            elif key is not None and self._by_key and (lane := self.lanes.get(key)) is not None:
+                # The common case, without a call: a key that has records waiting.
+                attempt = self.attempts.get(offset, 1) if self.attempts else 1
+                lane.queue.append(Work(record, lane, attempt, size_bytes))
             else:
-                self._admit(record, size_bytes)
+                self._queue(record, size_bytes)
 
     def _room_for(self, offset: Offset) -> bool:
         self._low = self.tracker.next_offset
         return self.tracker.admits(offset)
 
-    def _admit(self, record: Record, size_bytes: int) -> None:
+    def _queue(self, record: Record, size_bytes: int) -> None:
         offset = record.offset
-        if not self.tracker.register(offset):
-            self.count -= 1
-            self.bytes -= size_bytes
-            return
         key: LaneKey
         if self._by_key:
             key = offset if record.key is None else record.key
         else:
             key = offset if self.ordering == "none" else WHOLE_PARTITION
-        attempt = self.attempts.get(offset, 1) if self.attempts else 1
         lane = self.lanes.get(key)
         if lane is not None:
-            lane.queue.append(Work(record, lane, attempt, size_bytes))
+            lane.queue.append(Work(record, lane, self.attempts.get(offset, 1), size_bytes))
             return
         self.lanes[key] = lane = Lane(key, self)
-        lane.queue.append(Work(record, lane, attempt, size_bytes))
+        lane.queue.append(Work(record, lane, self.attempts.get(offset, 1), size_bytes))
         if self._blocked and key in self._blocked:
             self.scheduler.hold(lane)
         else:
@@ -159,7 +161,11 @@ class PartitionState:
         held = self._held
         while held and self.tracker.admits(held[0].offset):
             record = held.popleft()
-            self._admit(record, record.size_bytes)
+            if self.tracker.register(record.offset):
+                self._queue(record, record.size_bytes)
+            else:
+                self.count -= 1
+                self.bytes -= record.size_bytes
         if not held and self._held_end is not None:
             self.tracker.reach(self._held_end)
             self._held_end = None
