@@ -17,8 +17,8 @@ LIVE_S = 10.0
 
 
 def settle_memory() -> None:
-    """Tell the garbage collector what a worker's process is like: much that stays, and many records in flight that go by
-    themselves. With CPython's defaults it looks at those again and again, for a quarter of the cost of a record."""
+    """Tell the garbage collector what a worker's process is like: much that stays, and many records in flight that go
+    by themselves. With CPython's defaults it looks at those again and again, for a quarter of the core's cost."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 10, 10)
