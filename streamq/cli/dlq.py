@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("place", "key", "reason", "error", "message", "attempts", "source", "given up")
 ProcessorName = Annotated[str, typer.Argument(metavar="PROCESSOR", help="Name of the processor.")]
+TABLE_ROWS = 100
 _PLACE = re.compile(r"(\d+):(\d+)")
 
 
@@ -35,7 +36,7 @@ def list_letters(
         str | None, typer.Option(help="Only this reason: rejected, attempts, undecodable, tombstone, crash.")
     ] = None,
     key: Annotated[str | None, typer.Option(help="Only this key.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many. [default: 100; all with --json]")] = None,
     bootstrap_servers: Brokers = None,
     json: Json = False,
 ) -> None:
@@ -47,12 +48,12 @@ def list_letters(
         one = output.processor_of(found.app, processor)
         total = dead_letters.count(found.admin, one)
         rows: list[DeadLetter] = []
-        more = 0
+        more, most = 0, limit or (total if json else TABLE_ROWS)
         with output.progress_bar("reading dead letters", total) as advance:
             for letter in dead_letters.letters(
                 found.admin, found.reader, one, SystemClock(), key=key, reason=reason, progress=advance
             ):
-                if len(rows) < limit:
+                if len(rows) < most:
                     rows.append(letter)
                 else:
                     more += 1
