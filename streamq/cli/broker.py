@@ -25,6 +25,11 @@ def broker(
     data_dir: Annotated[Path, typer.Option(help="Folder of its data, log and pid file.")] = DEFAULT_DATA_DIR,
     background: Annotated[bool, typer.Option("--background", help="Leave it running and return.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the one that runs on --data-dir.")] = False,
+    listen: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 in a container.")] = "127.0.0.1",
+    advertise: Annotated[
+        str | None,
+        typer.Option(help="host:port that clients are told to connect to. [default: 127.0.0.1 and the port]"),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Run a real single-node Apache Kafka, for development and tests. Needs no Java and no Docker."""
@@ -35,7 +40,7 @@ def broker(
         pid = stop_background(data_dir)
         _say(json, {"stopped": pid, "data_dir": str(data_dir)}, f"stopped the broker with pid {pid}")
         return
-    local = LocalBroker(data_dir, port=port, probe=ping, detached=background)
+    local = LocalBroker(data_dir, port=port, probe=ping, detached=background, host=listen, advertised=advertise)
     _start(local)
     facts = {"bootstrap_servers": local.bootstrap_servers, "data_dir": str(data_dir), "log": str(local.log_file)}
     sentence = f"Kafka runs on {local.bootstrap_servers}; its data are in {data_dir}, its log is {local.log_file}"

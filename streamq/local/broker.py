@@ -76,7 +76,8 @@ _SETTINGS: Mapping[str, str] = {
 
 
 class LocalBroker:
-    """A single-node Kafka in KRaft mode, listening on 127.0.0.1 only.
+    """A single-node Kafka in KRaft mode, listening on 127.0.0.1 only unless `host` says otherwise; `advertised` is the
+    address that it tells its clients then.
 
     `port=0` picks a free one. The data stay in `data_dir` after a stop and are there at the next start. In the
     foreground (`detached=False`) the broker dies with this process, however that ends.
@@ -89,6 +90,8 @@ class LocalBroker:
         port: int = 9092,
         probe: Probe,
         detached: bool = False,
+        host: str = "127.0.0.1",
+        advertised: str | None = None,
         settings: Mapping[str, str] | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -96,6 +99,8 @@ class LocalBroker:
         self.port = port or _free_port()
         self._probe = probe
         self._detached = detached
+        self._host = host
+        self._advertised = advertised or f"127.0.0.1:{self.port}"
         self._settings = dict(settings or {})
         self._clock = clock or SystemClock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -206,8 +211,8 @@ class LocalBroker:
         controller = _free_port()
         settings = {
             **_SETTINGS,
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+            "listeners": f"PLAINTEXT://{self._host}:{self.port},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"PLAINTEXT://{self._advertised}",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "log.dirs": str(self.data_dir / "data"),
             **self._settings,

@@ -22,6 +22,8 @@ from streamq.model.errors import ConfigError, RetriableError
 KAFKA_VERSION: Final = "4.3.1"
 OLDEST_JAVA: Final = 17
 """Kafka 4's broker needs Java 17 (KIP-1013)."""
+LIBS_VARIABLE: Final = "STREAMQ_KAFKA_LIBS"
+"""A folder that holds Kafka's jars already: nothing is downloaded then."""
 _COORDINATE: Final = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}"
 _DOWNLOADS_AT_ONCE: Final = 8
 
@@ -77,6 +79,9 @@ def jars(progress: Progress | None = None) -> Sequence[Path]:
         ConfigError: the package that downloads is missing.
         RetriableError: the download failed; what has arrived is kept, so the next one goes on from there.
     """
+    given = os.environ.get(LIBS_VARIABLE)
+    if given:
+        return _given(Path(given))
     folder = cache_folder()
     known = folder / f"kafka-{KAFKA_VERSION}.json"
     listed = _listed(known)
@@ -95,6 +100,16 @@ def jars(progress: Progress | None = None) -> Sequence[Path]:
     draft.write_text(json.dumps([[str(path), path.stat().st_size] for path in paths]))
     draft.replace(known)
     return paths
+
+
+def _given(folder: Path) -> Sequence[Path]:
+    found = sorted(folder.glob("*.jar"))
+    if not any(jar.name == f"kafka_2.13-{KAFKA_VERSION}.jar" for jar in found):
+        raise ConfigError(
+            f"{LIBS_VARIABLE} is {str(folder)!r}, which holds no kafka_2.13-{KAFKA_VERSION}.jar: name the "
+            "folder with the jars of that version, or leave the variable unset to download them"
+        )
+    return found
 
 
 def _listed(known: Path) -> Sequence[Path] | None:

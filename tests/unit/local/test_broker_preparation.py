@@ -1,0 +1,67 @@
+"""What the local broker refuses before it starts anything."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from streamq.local.broker import LocalBroker, running_pid, stop_background
+from streamq.model.errors import ConfigError, RetriableError
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def never(bootstrap: str) -> bool:
+    """A probe that nothing answers."""
+    return False
+
+
+def make(folder: Path, port: int = 0) -> LocalBroker:
+    """A broker that is not started."""
+    return LocalBroker(folder, port=port, probe=never)
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"port {port} is taken .* choose another with --port"):
+            make(tmp_path, port).start()
+
+
+def test_a_port_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"port is 70000: use one from 1 to 65535"):
+        make(tmp_path, 70_000).start()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(ConfigError, match=r"data_dir .*file/data cannot be used \(Not a directory\)"):
+        make(file / "data").start()
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(10**9, 10**9, 1024 * 1024))
+    with pytest.raises(ConfigError, match=r"is on a disk with 1 MiB left: the broker wants at least 256 MiB"):
+        make(tmp_path).start()
+
+
+def test_a_folder_of_another_version_is_named(tmp_path: Path) -> None:
+    (tmp_path / "kafka.version").write_text("3.9.0\n")
+    with pytest.raises(ConfigError, match=r"was made by Kafka 3\.9\.0"):
+        make(tmp_path).start()
+
+
+def test_a_pid_that_is_not_the_brokers_counts_for_nothing(tmp_path: Path) -> None:
+    pid_file = tmp_path / "broker.pid"
+    assert running_pid(pid_file) is None
+    pid_file.write_text(f"{os.getpid()}\n")
+    assert running_pid(pid_file) is None, "this process is no broker, whatever the file says"
+    with pytest.raises(RetriableError, match="no broker runs on data_dir"):
+        stop_background(tmp_path)
