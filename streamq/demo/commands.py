@@ -63,6 +63,14 @@ class Commands:
         """
         return self._run(arguments, {}, capture=True)
 
+    def ask_module(self, module: str, *arguments: str, codes: Sequence[int] = (0,)) -> bytes:
+        """Run `python -m <module>` quietly and return what it printed. Blocks.
+
+        Raises:
+            DemoError: it ended with another code than these.
+        """
+        return self._run_line([sys.executable, "-m", module, *arguments], {}, capture=True, codes=codes)
+
     def start(self, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
         """Start a command that goes on, its output in a file, until it is stopped or this process is gone. Print the
         command line."""
@@ -74,17 +82,23 @@ class Commands:
             )  # fmt: skip
 
     def _run(self, arguments: Sequence[str], environment: Mapping[str, str], *, capture: bool) -> bytes:
+        return self._run_line(_line(arguments), environment, capture=capture)
+
+    def _run_line(
+        self, line: Sequence[str], environment: Mapping[str, str], *, capture: bool, codes: Sequence[int] = (0,)
+    ) -> bytes:
+        shown = shlex.join(line[2:])
         try:
             done = subprocess.run(
-                _line(arguments), cwd=self._folder, env={**self._environment, **environment}, stdin=subprocess.DEVNULL,
+                line, cwd=self._folder, env={**self._environment, **environment}, stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if capture else None, stderr=subprocess.PIPE if capture else None,
                 timeout=COMMAND_TIMEOUT_S, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            raise DemoError(f"`streamq {arguments[0]}` did not end within {COMMAND_TIMEOUT_S:g} s") from error
-        if done.returncode != 0:
+            raise DemoError(f"`{shown}` did not end within {COMMAND_TIMEOUT_S:g} s") from error
+        if done.returncode not in codes:
             said = f": {done.stderr.decode(errors='replace').strip()}" if done.stderr else ""
-            raise DemoError(f"`{shlex.join(('streamq', *arguments))}` ended with code {done.returncode}{said}")
+            raise DemoError(f"`{shown}` ended with code {done.returncode}{said}")
         return done.stdout or b""
 
 

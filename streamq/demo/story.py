@@ -23,7 +23,7 @@ from streamq.demo.working import Kill, wait_until_committed, work_through
 from streamq.model.clock import SystemClock
 from streamq.model.records import TopicPartition
 from topologies.flights.audit import audit
-from topologies.flights.check import compare
+from topologies.flights.check import Comparison
 from topologies.flights.pipeline import DATABASE, LEDGER, app, flights
 from topologies.flights.records import Flight
 from topologies.flights.source import load
@@ -115,18 +115,29 @@ def _judge(
     commands: Commands, folder: DemoFolder, published: Published, kill: Kill, console: Console
 ) -> tuple[Verdict, DeadLetterRow]:
     _chapter(console, 4, "What came of it: the ledger of effects, and pandas over the same flights")
-    with console.status("checking the ledger"):
+    with (
+        console.status("checking the ledger, computing the figures, reading the dead letters"),
+        ThreadPoolExecutor(2) as pool,
+    ):
+        # Three programs on what cores there are; the ledger is read by this one.
+        comparing = pool.submit(_compare, commands, folder)
+        listing = pool.submit(_dead_letters, commands)
         findings = audit(folder.ledger, published.places)
-    with console.status("computing the same figures with pandas"):
-        comparison = compare(folder.database)
-    with console.status("reading the dead letters"):
-        letters = _dead_letters(commands)
+        comparison, letters = comparing.result(), listing.result()
     reasons = Counter({(row.source_partition, row.source_offset): row.reason for row in letters}.values())
-    result = Verdict(findings, comparison, reasons, kill, published.seconds)
+    result = Verdict(findings, comparison, reasons, len(letters) - reasons.total(), kill, published.seconds)
     verdict.show(result, console)
     if not letters:
         raise DemoError("there are no dead letters, although some flights name no aircraft")
     return result, letters[0]
+
+
+def _compare(commands: Commands, folder: DemoFolder) -> Comparison:
+    # Code 1 says that figures differ: the verdict says which.
+    printed = commands.ask_module("topologies.flights.check", str(folder.database), "--json", codes=(0, 1))
+    if not printed:
+        raise DemoError("the figures could not be computed: try `python -m topologies.flights.check` by hand")
+    return msgspec.json.decode(printed, type=Comparison)
 
 
 def _dead_letters(commands: Commands) -> list[DeadLetterRow]:

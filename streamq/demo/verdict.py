@@ -20,6 +20,9 @@ class Verdict(NamedTuple):
     comparison: Comparison
     dead_letters: Mapping[str, int]
     """Distinct records by reason."""
+    dead_twice: int
+    """Dead letters beyond one a record: a dead letter is confirmed before its record is settled, so a kill between the
+    two repeats it."""
     kill: Kill
     publish_seconds: float
 
@@ -60,7 +63,10 @@ def show(verdict: Verdict, console: Console) -> None:
         ("out of order", _zero(findings.out_of_order), "started before an earlier record of its aircraft was done"),
         ("overlapped", _zero(findings.overlapped), "two attempts of one aircraft at once"),
     ]
-    rows += [(f"dead letters, {why}", f"{count:,}", "no tail number") for why, count in verdict.dead_letters.items()]
+    again = f", {verdict.dead_twice:,} of them twice" if verdict.dead_twice else ""
+    rows += [
+        (f"dead letters, {why}", f"{count:,}", f"no tail number{again}") for why, count in verdict.dead_letters.items()
+    ]
     rows.append(("legs kept", f"{comparison.legs_found:,}", f"of {comparison.aircraft_found:,} aircraft"))
     rows.append(("figures unlike pandas'", _zero(len(comparison.differences)), "10 figures of each aircraft compared"))
     for name, value, remark in rows:

@@ -22,7 +22,7 @@ EQUAL = Comparison(4, 4, 9, 9, 1, ())
 
 def verdict_of(findings: Findings = SOUND, comparison: Comparison = EQUAL, dead: int = 1) -> Verdict:
     """A verdict, sound unless said otherwise."""
-    return Verdict(findings, comparison, {"rejected": dead}, Kill(77, 4), 0.5)
+    return Verdict(findings, comparison, {"rejected": dead}, 0, Kill(77, 4), 0.5)
 
 
 def test_a_sound_run_has_no_faults() -> None:

@@ -1,6 +1,6 @@
 """The same figures by another way: pandas over the file of the package, compared with what the processor kept.
 
-    python -m topologies.flights.check [DATABASE]
+    python -m topologies.flights.check [DATABASE] [--json]
 
 Shares nothing with the processor but the meaning of its columns.
 """
@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
+import msgspec
 import pandas as pd
 
 from topologies.flights.aircraft import LATE_MINUTES
@@ -97,17 +99,25 @@ def _chain(labels: pd.Series[str]) -> int:
 
 def main() -> int:
     """Print the comparison; 0 when all figures are equal."""
-    path = Path(sys.argv[1] if len(sys.argv) > 1 else database())
-    if not path.exists():
-        print(f"error: {path} does not exist: run the worker first, or name its database", file=sys.stderr)
+    arguments = ArgumentParser(description="Compares what the processor kept with the same figures by pandas.")
+    arguments.add_argument("database", type=Path, nargs="?", default=Path(database()))
+    arguments.add_argument("--json", action="store_true", help="print the comparison as JSON")
+    given = arguments.parse_args()
+    if not given.database.exists():
+        print(f"error: {given.database} does not exist: run the worker first, or name its database", file=sys.stderr)
         return 2
-    result = compare(path)
-    print(f"aircraft {result.aircraft_found:,} of {result.aircraft_expected:,}, "
-          f"legs {result.legs_found:,} of {result.legs_expected:,}, "
-          f"cancelled {result.cancelled_expected:,}; {len(result.differences)} differences")  # fmt: skip
-    for line in result.differences[:20]:
-        print(" ", line)
+    result = compare(given.database)
+    print(msgspec.json.encode(result).decode() if given.json else _text(result))
     return 0 if result.equal else 1
+
+
+def _text(result: Comparison) -> str:
+    summary = (
+        f"aircraft {result.aircraft_found:,} of {result.aircraft_expected:,}, "
+        f"legs {result.legs_found:,} of {result.legs_expected:,}, "
+        f"cancelled {result.cancelled_expected:,}; {len(result.differences)} differences"
+    )
+    return "\n  ".join([summary, *result.differences[:20]])
 
 
 if __name__ == "__main__":
