@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from streamq.local.broker import LocalBroker
 
 DEFAULT_DATA_DIR = Path(".streamq") / "broker"
+_ASKED_TO_END = (0, 128 + signal.SIGTERM, -signal.SIGTERM)
+"""Exit codes of a broker that somebody ended from elsewhere (`streamq broker --stop`)."""
 
 
 def register(app: typer.Typer) -> None:
@@ -35,11 +38,16 @@ def broker(
     """Run a real single-node Apache Kafka, for development and tests. Needs no Java and no Docker."""
     from streamq.kafka import ping
     from streamq.local.broker import LocalBroker, stop_background
+    from streamq.model.errors import ConfigError
 
+    if stop and background:
+        raise ConfigError("--stop and --background exclude each other: give one of them")
     if stop:
         pid = stop_background(data_dir)
         _say(json, {"stopped": pid, "data_dir": str(data_dir)}, f"stopped the broker with pid {pid}")
         return
+    # From here on a SIGTERM ends the command as Ctrl-C does: with the broker, even while that starts.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     local = LocalBroker(data_dir, port=port, probe=ping, detached=background, host=listen, advertised=advertise)
     _start(local)
     facts = {"bootstrap_servers": local.bootstrap_servers, "data_dir": str(data_dir), "log": str(local.log_file)}
@@ -61,19 +69,19 @@ def _start(local: LocalBroker) -> None:
 
 
 def _wait(local: LocalBroker) -> None:
-    import signal
-
     from streamq.model.errors import FatalBrokerError
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         code = local.wait()
     except KeyboardInterrupt:
-        code = 0
+        return
     finally:
         local.stop()
-    if code:
-        raise FatalBrokerError(f"the broker ended by itself with code {code}; its log is {local.log_file}")
+    if code not in _ASKED_TO_END:
+        raise FatalBrokerError(
+            f"the broker ended by itself with code {code}; its log is {local.log_file} and ends with:\n"
+            f"{local.log_tail()}"
+        )
 
 
 def _say(json: bool, facts: Mapping[str, object], sentence: str) -> None:

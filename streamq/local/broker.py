@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from streamq.local.distribution import KAFKA_VERSION, Progress, jars, java
+from streamq.local.process import end_process, pid_in
 from streamq.model.clock import Clock, Deadline, SystemClock
 from streamq.model.errors import ConfigError, FatalBrokerError, RetriableError
 
@@ -23,15 +26,17 @@ Probe = Callable[[str], bool]
 """Whether the broker at an address answers. Blocks at most a second or so."""
 
 START_TIMEOUT_S: Final = 60.0
-STOP_TIMEOUT_S: Final = 15.0
 LEAST_FREE_BYTES: Final = 256 * 1024 * 1024
 _LOG_TAIL_LINES: Final = 15
-_HEAP: Final = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-Xshare:auto")
-# Becomes Java after asking the kernel (PR_SET_PDEATHSIG, 1) to end it when its parent is gone, even by SIGKILL.
+_LOG_TAIL_BYTES: Final = 16 * 1024
+_JAVA_OPTIONS: Final = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC")
+# Becomes Java after asking the kernel (PR_SET_PDEATHSIG, 1) to end it when its parent is gone, even by SIGKILL; a
+# parent that went before that is noticed by its pid. Where the kernel has no such thing, it only becomes Java.
 _DIE_WITH_PARENT: Final = (
     "import ctypes, os, sys; "
     "getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, 15); "
-    "os.execv(sys.argv[1], sys.argv[1:])"
+    "os.getppid() == int(sys.argv[1]) or sys.exit(1); "
+    "os.execv(sys.argv[2], sys.argv[2:])"
 )
 
 _LOG4J = """\
@@ -40,12 +45,12 @@ Configuration:
   Appenders:
     File:
       name: file
-      fileName: "{log}"
-      PatternLayout: {{pattern: "%d %p %m (%c)%n"}}
+      fileName: broker.log
+      PatternLayout: {pattern: "%d %p %m (%c)%n"}
   Loggers:
     Root:
       level: info
-      AppenderRef: {{ref: file}}
+      AppenderRef: {ref: file}
 """
 
 # Nothing here waits for what a single node never has: a first rebalance, other replicas, long sessions.
@@ -118,7 +123,7 @@ class LocalBroker:
     @property
     def pid_file(self) -> Path:
         """Who runs on the folder."""
-        return self.data_dir / "broker.pid"
+        return _pid_file(self.data_dir)
 
     def __enter__(self) -> Self:
         self.start()
@@ -132,28 +137,36 @@ class LocalBroker:
     def start(self, progress: Progress | None = None) -> None:
         """Download what is missing, format the folder if it is new, start, and wait until the broker answers. Blocks.
 
+        In the foreground, call it from a thread that lives as long as the broker shall: the kernel takes the end of
+        that thread for the end of the parent (prctl(2), PR_SET_PDEATHSIG).
+
         Raises:
-            ConfigError: no Java; the port is taken; the folder cannot be written, is full, or is another version's.
+            ConfigError: no Java; the port is taken; the folder cannot be written, is full, in use or another version's.
             RetriableError: the download failed.
             FatalBrokerError: the broker ended or does not answer; the message names its log.
         """
         program = java()
-        self._check_port()
-        self._prepare_folder()
-        classpath = os.pathsep.join(str(jar) for jar in jars(progress))
         try:
-            self._write_configuration()
-            self._format(program, classpath)
-            self._launch(program, classpath)
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            with _alone(self.data_dir):
+                self._check_folder()
+                self._check_port()
+                classpath = os.pathsep.join(str(jar) for jar in jars(progress))
+                self._write_configuration()
+                self._format(program, classpath)
+                self._run(program, classpath)
         except OSError as error:
             raise self._unusable(error) from error
-        self._await_answer()
 
     def stop(self) -> None:
-        """End the broker and wait until it has. Idempotent."""
+        """End the broker and wait until it has. Idempotent. Blocks for a second or so, 20 s at most.
+
+        Raises:
+            FatalBrokerError: it does not end.
+        """
         process, self._process = self._process, None
         if process is not None:
-            end_process(process.pid, self._clock, wait=process.poll)
+            end_process(process.pid, self._clock, lambda: process.poll() is not None)
             self.pid_file.unlink(missing_ok=True)
 
     def wait(self) -> int:
@@ -166,37 +179,43 @@ class LocalBroker:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", self.port))
+                probe.bind((self._host, self.port))
             except OSError as error:
-                raise ConfigError(
-                    f"port {self.port} is taken ({error.strerror}): stop what listens there "
-                    "(`streamq broker --stop` if it is a broker of yours), or choose another with --port"
-                ) from error
+                raise self._unbindable(error) from error
 
-    def _prepare_folder(self) -> None:
-        try:
-            self.data_dir.mkdir(parents=True, exist_ok=True)
-            trial = self.data_dir / ".trial"
-            trial.write_bytes(b"trial")
-            trial.unlink()
-            free = shutil.disk_usage(self.data_dir).free
-        except OSError as error:
-            raise self._unusable(error) from error
+    def _unbindable(self, error: OSError) -> ConfigError:
+        match error.errno:
+            case errno.EADDRINUSE:
+                return ConfigError(
+                    f"port {self.port} is taken: stop what listens there (`streamq broker --stop --data-dir …` if it "
+                    "is a broker of yours), or choose another with --port"
+                )
+            case errno.EACCES:
+                return ConfigError(f"port {self.port} needs more rights than yours: choose one above 1023 with --port")
+            case _:
+                return ConfigError(f"the broker cannot listen on {self._host}:{self.port}: {error.strerror or error}")
+
+    def _check_folder(self) -> None:
+        trial = self.data_dir / ".trial"
+        trial.write_bytes(b"trial")
+        trial.unlink()
+        free = shutil.disk_usage(self.data_dir).free
         if free < LEAST_FREE_BYTES:
             raise ConfigError(
                 f"data_dir {self.data_dir} is on a disk with {free // 1024 // 1024} MiB left: the broker wants "
                 f"at least {LEAST_FREE_BYTES // 1024 // 1024} MiB; free some, or choose another folder with --data-dir"
             )
-        running = running_pid(self.pid_file)
+        running = running_pid(self.data_dir)
         if running is not None:
             raise ConfigError(
                 f"data_dir {self.data_dir} is in use by the broker with pid {running}: stop it (`streamq broker --stop "
                 f"--data-dir {self.data_dir}`), or choose another folder with --data-dir"
             )
         version = self.data_dir / "kafka.version"
-        if version.exists() and version.read_text().strip() != KAFKA_VERSION:
+        made_by = version.read_text().strip() if version.exists() else ""
+        if made_by not in {"", KAFKA_VERSION}:
             raise ConfigError(
-                f"data_dir {self.data_dir} was made by Kafka {version.read_text().strip()}, this is {KAFKA_VERSION}: "
+                f"data_dir {self.data_dir} was made by Kafka {made_by}, this is {KAFKA_VERSION}: "
                 "choose another folder with --data-dir, or delete this one if its data are not needed"
             )
         version.write_text(KAFKA_VERSION + "\n")
@@ -214,26 +233,30 @@ class LocalBroker:
             "listeners": f"PLAINTEXT://{self._host}:{self.port},CONTROLLER://127.0.0.1:{controller}",
             "advertised.listeners": f"PLAINTEXT://{self._advertised}",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "log.dirs": str(self.data_dir / "data"),
+            "log.dirs": "data",
             **self._settings,
         }
         text = "".join(f"{name}={value}\n" for name, value in settings.items())
         (self.data_dir / "server.properties").write_text(text)
-        (self.data_dir / "log4j2.yaml").write_text(_LOG4J.format(log=self.log_file))
+        (self.data_dir / "log4j2.yaml").write_text(_LOG4J)
 
     def _command(self, program: str, classpath: str, main: str, *arguments: str) -> list[str]:
-        logging = f"-Dlog4j2.configurationFile={self.data_dir / 'log4j2.yaml'}"
-        return [program, *_HEAP, logging, "-cp", classpath, main, *arguments]
+        logging = "-Dlog4j2.configurationFile=log4j2.yaml"
+        return [program, *_JAVA_OPTIONS, logging, _marker(self.data_dir), "-cp", classpath, main, *arguments]
 
     def _format(self, program: str, classpath: str) -> None:
         if (self.data_dir / "data" / "meta.properties").exists():
             return
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        properties = str(self.data_dir / "server.properties")
         answer = subprocess.run(
-            self._command(program, classpath, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", properties),
+            self._command(
+                program, classpath, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties"
+            ),
+            cwd=self.data_dir,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
         )
         if answer.returncode:
@@ -241,17 +264,25 @@ class LocalBroker:
                 f"Kafka could not format {self.data_dir}: {(answer.stderr or answer.stdout).strip()}"
             )
 
-    def _launch(self, program: str, classpath: str) -> None:
-        command = self._command(program, classpath, "kafka.Kafka", str(self.data_dir / "server.properties"))
+    def _run(self, program: str, classpath: str) -> None:
+        command = self._command(program, classpath, "kafka.Kafka", "server.properties")
+        launcher = [sys.executable, "-I", "-c", _DIE_WITH_PARENT, str(os.getpid())]
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                command if self._detached else [sys.executable, "-I", "-c", _DIE_WITH_PARENT, *command],
+                command if self._detached else [*launcher, *command],
+                cwd=self.data_dir,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        self.pid_file.write_text(f"{self._process.pid}\n")
+        try:
+            self.pid_file.write_text(f"{self._process.pid}\n")
+            self._await_answer()
+        except BaseException:
+            # Whatever ended the start, Ctrl-C too: nothing is left running that nobody asked for.
+            self.stop()
+            raise
 
     def _await_answer(self) -> None:
         deadline = Deadline(self._clock, START_TIMEOUT_S)
@@ -261,64 +292,49 @@ class LocalBroker:
                 return
             self._clock.sleep(0.05)
         ended = process is not None and process.poll() is not None
-        self.stop()
         what = "ended while it started" if ended else f"did not answer within {START_TIMEOUT_S:g} s"
-        raise FatalBrokerError(f"the broker {what}; its log is {self.log_file} and ends with:\n{self._log_tail()}")
+        raise FatalBrokerError(f"the broker {what}; its log is {self.log_file} and ends with:\n{self.log_tail()}")
 
-    def _log_tail(self) -> str:
+    def log_tail(self) -> str:
+        """The last lines of the log, indented, for an error's message."""
         try:
-            lines = self.log_file.read_text(errors="replace").splitlines()
+            with self.log_file.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+                lines = log.read().decode(errors="replace").splitlines()
         except OSError:
             return "(no log)"
         return "\n".join(f"  {line}" for line in lines[-_LOG_TAIL_LINES:])
 
 
 def stop_background(data_dir: Path, clock: Clock | None = None) -> int:
-    """End the broker that runs in the background on a folder. Returns the pid it had.
+    """End the broker that runs on a folder, whoever started it. Returns the pid it had. Blocks until it is gone.
 
     Raises:
         RetriableError: none runs there.
+        FatalBrokerError: it does not end.
     """
-    pid_file = data_dir.absolute() / "broker.pid"
-    pid = running_pid(pid_file)
+    folder = data_dir.absolute()
+    pid = running_pid(folder)
     if pid is None:
-        raise RetriableError(f"no broker runs on data_dir {data_dir.absolute()}: nothing to stop")
-    end_process(pid, clock or SystemClock())
-    pid_file.unlink(missing_ok=True)
+        raise RetriableError(f"no broker runs on data_dir {folder}: nothing to stop")
+    end_process(pid, clock or SystemClock(), lambda: running_pid(folder) != pid)
+    _pid_file(folder).unlink(missing_ok=True)
     return pid
 
 
-def running_pid(pid_file: Path) -> int | None:
-    """The pid in the file, if that process is a Kafka broker; None otherwise, also when the pid is another's by now."""
-    try:
-        pid = int(pid_file.read_text())
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (OSError, ValueError):
-        return None
-    return pid if b"kafka.Kafka" in command and str(pid_file.parent).encode() in command else None
+def running_pid(folder: Path) -> int | None:
+    """The pid of the broker that runs on a folder; None when none does."""
+    return pid_in(_pid_file(folder), _marker(folder))
 
 
-def end_process(pid: int, clock: Clock, wait: Callable[[], int | None] | None = None) -> None:
-    """SIGTERM, then SIGKILL when it takes too long; returns when the process is no more."""
-    deadline = Deadline(clock, STOP_TIMEOUT_S)
-    _signal(pid, signal.SIGTERM)
-    while _alive(pid, wait):
-        if deadline.expired():
-            _signal(pid, signal.SIGKILL)
-        clock.sleep(0.02)
+def _pid_file(folder: Path) -> Path:
+    return folder / "broker.pid"
 
 
-def _alive(pid: int, wait: Callable[[], int | None] | None) -> bool:
-    if wait is not None:
-        return wait() is None
-    return Path(f"/proc/{pid}").exists()
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
+def _marker(folder: Path) -> str:
+    """Among Java's arguments, says whose process it is. Kafka itself gets relative paths only: its files of properties
+    hold no character beyond Latin-1, and its list of folders no comma."""
+    return f"-Dstreamq.data_dir={folder}"
 
 
 def _free_port() -> int:
@@ -326,3 +342,17 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time start a broker on a folder."""
+    with (folder / "start.lock").open("ab") as lock:
+        try:
+            flock(lock, LOCK_EX | LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"data_dir {folder} is in use: another process is starting a broker there; "
+                "wait for that one, or choose another folder with --data-dir"
+            ) from error
+        yield

