@@ -53,7 +53,7 @@ class DemoFolder(NamedTuple):
             shutil.rmtree(folder, ignore_errors=True)
         for path in (self.database, self.worker_log, self.log):
             path.unlink(missing_ok=True)
-        for ending in ("-wal", "-shm"):
+        for ending in ("-wal", "-shm", ".lock"):
             (self.path / f"{self.database.name}{ending}").unlink(missing_ok=True)
         self.ledger.mkdir()
 

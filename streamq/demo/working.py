@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from rich.console import Console
 
@@ -22,6 +22,7 @@ STALL_S = 60.0
 """Without any progress for so long, the demo gives up."""
 LOOK_S = 0.1
 ANSWER_S = 10.0
+PART_BYTES = 256 * 1024
 CLOCK = SystemClock()
 
 
@@ -45,7 +46,7 @@ class LedgerTail:
         for path in self._folder.glob("*.ledger"):
             with path.open("rb") as file:
                 file.seek(self._read.get(path, 0))
-                new = file.read()
+                new = _written(file)
             whole = new.rfind(b"\n") + 1
             self._read[path] = self._read.get(path, 0) + whole
             lines = b"\n" + new[:whole]
@@ -55,6 +56,16 @@ class LedgerTail:
     def pids(self) -> list[int]:
         """The processes that wrote, the one that wrote most first."""
         return [int(path.stem) for path, _ in sorted(self._read.items(), key=lambda item: -item[1])]
+
+
+def _written(file: BinaryIO) -> bytes:
+    """What stands there from the file's position on. A ledger ends in zeros, many of them: they are not read."""
+    parts = []
+    while part := file.read(PART_BYTES):
+        parts.append(part.partition(b"\0")[0])
+        if len(parts[-1]) < len(part):
+            break
+    return b"".join(parts)
 
 
 def work_through(worker: subprocess.Popen[bytes], ledger: Path, total: int, kill_at: int, console: Console) -> Kill:

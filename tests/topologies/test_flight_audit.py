@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+import streamq as sq
+from streamq.demo.working import LedgerTail
+from streamq.model.records import Offset
+from topologies.flights import ledger
 from topologies.flights.audit import KILLS, audit
+from topologies.flights.ledger import DONE, FileLedger
 
 
 def write(folder: Path, pid: int, lines: str, *, first: int = 1) -> None:
@@ -84,3 +91,16 @@ def test_the_unfinished_last_line_of_a_killed_process_is_left_out(tmp_path: Path
     findings = audit(tmp_path, [(0, 0)])
     assert findings.clean
     assert findings.attempts == 1
+
+
+def test_a_ledger_that_grows_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "FIRST_BYTES", 4096)
+    written = FileLedger(tmp_path)
+    for number in range(1000):
+        record = sq.Record("flights", 0, Offset(number), b"N1", b"{}")
+        written.note("S", record, 1)
+        written.note(DONE, record, 1)
+    findings = audit(tmp_path, [(0, number) for number in range(1000)])
+    assert findings.clean
+    assert (findings.done, findings.attempts, findings.unfinished) == (1000, 1000, 0)
+    assert LedgerTail(tmp_path).look() == 1000

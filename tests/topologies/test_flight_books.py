@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,10 @@ def leg(day: int, *, dep_delay: int | None = 0, arr_delay: int | None = 0, tailn
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FlightStore:
+def store(tmp_path: Path) -> Iterator[FlightStore]:
     """A new file."""
-    return FlightStore(tmp_path / "below" / "flights.sqlite")
+    with closing(FlightStore(tmp_path / "below" / "flights.sqlite")) as store:
+        yield store
 
 
 def test_figures_of_a_chain_with_a_cancelled_and_a_diverted_leg(store: FlightStore) -> None:
@@ -71,9 +73,9 @@ def test_a_leg_that_comes_twice_in_one_group_counts_once(store: FlightStore) -> 
 
 
 def test_two_processes_share_the_file(store: FlightStore, tmp_path: Path) -> None:
-    other = FlightStore(tmp_path / "below" / "flights.sqlite")
-    store.add([leg(1)])
-    other.add([leg(2)])
+    with closing(FlightStore(tmp_path / "below" / "flights.sqlite")) as other:
+        store.add([leg(1)])
+        other.add([leg(2)])
     books = store.aircraft("N1")
     assert books is not None
     assert books.legs == 2

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from topologies.flights import app, flights, pipeline, source
 from topologies.flights.aircraft import Aircraft
 from topologies.flights.audit import KILLS, audit
 from topologies.flights.records import Flight
-from topologies.flights.store import FlightStore
 
 
 @cache
@@ -37,12 +36,13 @@ def expected(records: Sequence[Flight]) -> list[Aircraft]:
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A database and a ledger of this test's own."""
     monkeypatch.setenv(pipeline.DATABASE, str(tmp_path / "flights.sqlite"))
     monkeypatch.setenv(pipeline.LEDGER, str(tmp_path / "ledger"))
     pipeline.ledger.cache_clear()
-    return tmp_path
+    yield tmp_path
+    pipeline.store(pipeline.database()).close()
 
 
 def test_on_the_harness(folder: Path) -> None:
@@ -58,7 +58,7 @@ def test_on_the_harness(folder: Path) -> None:
         "no tail number: the flight cannot be attributed to an aircraft"
     }
     assert len(letters) == nameless
-    assert FlightStore(folder / "flights.sqlite").all_aircraft() == expected(records)
+    assert pipeline.store(pipeline.database()).all_aircraft() == expected(records)
     findings = audit(folder / "ledger")
     assert findings.clean
     assert (findings.records, findings.rejected) == (len(records), nameless)
@@ -81,7 +81,7 @@ def test_on_kafka_with_a_process_killed_midway(kafka_bootstrap: str, folder: Pat
     assert findings.clean, findings
     assert findings.processes == 3
     assert findings.unfinished > 0, f"process {victim} had nothing in flight when it was killed"
-    assert FlightStore(folder / "flights.sqlite").all_aircraft() == expected(records)
+    assert pipeline.store(pipeline.database()).all_aircraft() == expected(records)
 
 
 def kill_one(ledger: Path, process: subprocess.Popen[bytes], log: Path) -> int:

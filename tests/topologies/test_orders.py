@@ -4,7 +4,7 @@ payment service fails."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -49,10 +49,13 @@ def expected_dead_letters(tasks: Sequence[Order]) -> tuple[int, int]:
 
 
 @pytest.fixture(autouse=True)
-def books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Books of this test's own, and lamps on the shelf."""
     monkeypatch.setenv(pipeline.FOLDER, str(tmp_path / "books"))
     pipeline.warehouse(pipeline.folder()).stock_up("lamp", 5_000)
+    yield
+    pipeline.warehouse(pipeline.folder()).close()
+    pipeline.payments(pipeline.folder()).close()
 
 
 def test_some_cards_are_declined() -> None:

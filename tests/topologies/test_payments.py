@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,33 +19,45 @@ from topologies.orders.payments import (
 from topologies.orders.warehouse import Warehouse
 
 
-def service(tmp_path: Path, *, unavailable: float = 0, answer_lost: float = 0, declined: float = 0) -> PaymentService:
+@contextmanager
+def service(
+    tmp_path: Path, *, unavailable: float = 0, answer_lost: float = 0, declined: float = 0
+) -> Iterator[PaymentService]:
     """A service with these shares of failure and no latency."""
     failures = FailureModel(unavailable=unavailable, answer_lost=answer_lost, declined=declined, latency_s=0)
-    return PaymentService(tmp_path / "payments.sqlite", failures)
+    with closing(PaymentService(tmp_path / "payments.sqlite", failures)) as payments:
+        yield payments
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Iterator[Warehouse]:
+    """An empty one."""
+    with closing(Warehouse(tmp_path / "warehouse.sqlite")) as warehouse:
+        yield warehouse
 
 
 def test_one_key_is_charged_once(tmp_path: Path) -> None:
-    payments = service(tmp_path)
-    first = asyncio.run(payments.charge("order-1", "ada", 500))
-    assert asyncio.run(payments.charge("order-1", "ada", 500)) == first
-    assert payments.charges("ada") == {"order-1": 500}
-    assert payments.calls() == 2
+    with service(tmp_path) as payments:
+        first = asyncio.run(payments.charge("order-1", "ada", 500))
+        assert asyncio.run(payments.charge("order-1", "ada", 500)) == first
+        assert payments.charges("ada") == {"order-1": 500}
+        assert payments.calls() == 2
 
 
 def test_a_lost_answer_has_charged(tmp_path: Path) -> None:
-    payments = service(tmp_path, answer_lost=1)
-    with pytest.raises(PaymentTimeoutError, match="order-1"):
-        asyncio.run(payments.charge("order-1", "ada", 500))
-    assert payments.charges("ada") == {"order-1": 500}
+    with service(tmp_path, answer_lost=1) as payments:
+        with pytest.raises(PaymentTimeoutError, match="order-1"):
+            asyncio.run(payments.charge("order-1", "ada", 500))
+        assert payments.charges("ada") == {"order-1": 500}
 
 
 def test_unavailable_and_declined_have_not(tmp_path: Path) -> None:
-    with pytest.raises(PaymentUnavailableError):
-        asyncio.run(service(tmp_path, unavailable=1).charge("order-1", "ada", 500))
-    with pytest.raises(CardDeclinedError, match="ada"):
-        asyncio.run(service(tmp_path, declined=1).charge("order-1", "ada", 500))
-    assert service(tmp_path).charges("ada") == {}
+    with service(tmp_path, unavailable=1) as payments, pytest.raises(PaymentUnavailableError):
+        asyncio.run(payments.charge("order-1", "ada", 500))
+    with service(tmp_path, declined=1) as payments, pytest.raises(CardDeclinedError, match="ada"):
+        asyncio.run(payments.charge("order-1", "ada", 500))
+    with service(tmp_path) as payments:
+        assert payments.charges("ada") == {}
 
 
 def test_failures_come_from_the_seed_alone() -> None:
@@ -52,8 +66,7 @@ def test_failures_come_from_the_seed_alone() -> None:
     assert 0.07 < sum(lot < 0.1 for lot in lots) / 1000 < 0.13
 
 
-def test_the_warehouse_answers_an_order_once_and_for_all(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "warehouse.sqlite")
+def test_the_warehouse_answers_an_order_once_and_for_all(warehouse: Warehouse) -> None:
     warehouse.stock_up("lamp", 3)
     assert warehouse.reserve("1", "lamp", 2)
     assert warehouse.reserve("1", "lamp", 2)
@@ -68,8 +81,7 @@ def test_the_warehouse_answers_an_order_once_and_for_all(tmp_path: Path) -> None
     assert warehouse.available("lamp") == 3
 
 
-def test_an_order_is_shipped_once(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "warehouse.sqlite")
+def test_an_order_is_shipped_once(warehouse: Warehouse) -> None:
     tracking = warehouse.ship("1", "ada")
     assert warehouse.ship("1", "ada") == tracking
     assert warehouse.ship("2", "ada") != tracking

@@ -134,7 +134,9 @@ def _read_runs(path: Path, kills: Mapping[int, int]) -> Iterator[tuple[str, Run]
     pid = int(path.stem)
     running: dict[Place, tuple[int, str]] = {}
     latest = 0
-    for line in path.read_text("ascii").splitlines(keepends=True):
+    # A ledger is longer than what stands in it: the rest is zeros.
+    written = path.read_bytes().partition(b"\0")[0].decode("ascii")
+    for line in written.splitlines(keepends=True):
         if not line.endswith("\n"):
             continue
         what, at, partition, offset, _attempt, key = line[:-1].split(" ", 5)

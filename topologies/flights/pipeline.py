@@ -38,9 +38,15 @@ def database() -> str:
 
 
 @cache
+def store(path: str) -> FlightStore:
+    """The file, opened once in a process."""
+    return FlightStore(Path(path))
+
+
+@cache
 def books(path: str) -> GroupCommitter[Flight]:
-    """The way into the file, one for each process, opened at the first flight."""
-    return GroupCommitter(FlightStore(Path(path)).add)
+    """The way into the file that all handlers of a process share."""
+    return GroupCommitter(store(path).add)
 
 
 @cache

@@ -8,12 +8,14 @@ middle of its chain and needs what the first one wrote. Two rules make it right 
 * A leg that is there already changes nothing. What was committed but not settled comes again, too.
 
 WAL lets readers look on while a worker writes; the write lock is taken at once (BEGIN IMMEDIATE), so that a transaction
-never fails half way because another process wrote in between. `synchronous=FULL` makes a COMMIT survive a power cut: an
+never fails half way because another process wrote in between, and processes take turns by a lock file (released by the
+operating system when its owner is killed). `synchronous=FULL` makes a COMMIT survive a power cut: an
 offset must not be further than the disk.
 """
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -100,6 +102,7 @@ class FlightStore:
             sqlite3.OperationalError: the folder cannot be written.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._turn = path.with_name(f"{path.name}.lock").open("wb")
         self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
@@ -159,16 +162,22 @@ class FlightStore:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+        self._turn.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
+        # SQLite's own wait for another writer is to look again after up to 100 ms; this one ends with the other's turn.
+        fcntl.flock(self._turn, fcntl.LOCK_EX)
         try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        finally:
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
 
     def _books_of(self, flights: Sequence[Flight]) -> dict[str, Aircraft]:
         text = self._db.execute(_READ_SOME, (_json([flight.tailnum for flight in flights]),)).fetchone()[0]

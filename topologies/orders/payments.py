@@ -87,6 +87,10 @@ class PaymentService:
         with self._database.transaction() as db:
             return int(db.execute("SELECT coalesce(sum(count), 0) FROM call").fetchone()[0])
 
+    def close(self) -> None:
+        """Close the books."""
+        self._database.close()
+
     def _charge(self, idempotency_key: str, customer: str, amount_cents: int) -> str:
         lot = self._failures.call(idempotency_key, self._count_call(idempotency_key))
         if lot < self._failures.unavailable:

@@ -76,6 +76,10 @@ class Warehouse:
             rows = db.execute("SELECT order_id FROM parcel WHERE customer = ? ORDER BY number", (customer,))
             return [str(row[0]) for row in rows]
 
+    def close(self) -> None:
+        """Close the books."""
+        self._database.close()
+
 
 def _one(db: sqlite3.Connection, query: str, value: str) -> int:
     return int(db.execute(query, (value,)).fetchone()[0])
