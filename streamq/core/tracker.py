@@ -38,6 +38,8 @@ class OffsetTracker:
         run again."""
         if offset < self._restored_end or self._expected:
             self._pass_by(offset)
+            if self._expected and self._expected[0] == offset:
+                self._expected.popleft()
             if offset < self._restored_end:
                 return offset in self._unsettled
         self._order.append(offset)
@@ -46,12 +48,10 @@ class OffsetTracker:
         return True
 
     def _pass_by(self, offset: int) -> None:
-        """Offsets that the map expects and that were not received before a higher one are gone: holes by now."""
+        """Offsets below `offset` that the map expects and that were not received are gone: holes by now."""
         expected = self._expected
         while expected and expected[0] < offset:
             self._unsettled.discard(expected.popleft())
-        if expected and expected[0] == offset:
-            expected.popleft()
 
     def reach(self, next_offset: NextOffset) -> None:
         """Note that everything below `next_offset` was received or is a hole (the partition's end)."""
