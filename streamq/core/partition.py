@@ -136,8 +136,10 @@ class PartitionState:
         lane.queue.append(Work(record, lane, self.attempts.get(offset, 1), size_bytes))
         if self._blocked and key in self._blocked:
             self.scheduler.hold(lane)
-        else:
+        elif self.open:
             self.scheduler.add(lane)
+        else:
+            lane.state = WAITING  # it came in while the partition stops: it starts in the next epoch
 
     def reach(self, next_offset: NextOffset) -> None:
         """All below `next_offset` has been polled (the partition's end), or is not to be received at all."""
