@@ -103,9 +103,9 @@ class KeyScheduler:
         """The head is settled: the next record's turn. False if there is none; the lane is then no more."""
         queue = lane.queue
         queue.popleft()
+        lane.state = READY
         if not queue:
             return False
-        lane.state = READY
         self._ready.append(lane)
         return True
 

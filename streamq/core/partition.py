@@ -181,7 +181,8 @@ class PartitionState:
     def settle(self, work: Work) -> None:
         """Its outcome is durable (done, or its dead letter is confirmed): the key's next record may start."""
         lane, offset = work.lane, work.record.offset
-        if lane.queue[0] is not work or not (lane.state is RUNNING or lane.state is HELD) or self.phase is Phase.CLOSED:
+        # The state first: the lane of a record that is settled already may be empty.
+        if not (lane.state is RUNNING or lane.state is HELD) or lane.queue[0] is not work or self.phase is Phase.CLOSED:
             raise self._unexpected(work)
         self.tracker.settle(offset)
         self.count -= 1

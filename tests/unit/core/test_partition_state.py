@@ -6,6 +6,7 @@ import pytest
 
 from streamq.core.lanes import KeyScheduler
 from streamq.core.partition import PartitionState
+from streamq.model.errors import InvariantError
 from streamq.model.records import NextOffset, Offset, Record, TopicPartition
 
 FAR = 2_000_000
@@ -70,6 +71,20 @@ def test_a_key_that_is_freed_after_the_stop_does_not_start() -> None:
     state.stop()
     state.unblock(b"k")
     assert scheduler.take(9) == []
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize("backlog", [1, 2])
+def test_a_second_outcome_for_a_record_is_a_bug_that_stops_the_worker(stopped: bool, backlog: int) -> None:
+    scheduler, state = open_state()
+    state.receive([record(offset) for offset in range(backlog)])
+    [work] = scheduler.take(1)
+    if stopped:
+        state.stop()
+    state.settle(work)
+    for outcome in (state.settle, state.hold, state.withdraw, lambda one: state.retry(one, 0.0)):
+        with pytest.raises(InvariantError, match="offset 0 in epoch 1"):
+            outcome(work)
 
 
 def test_an_attempt_that_does_not_count_keeps_its_number() -> None:
