@@ -87,9 +87,11 @@ def admits(low: int, offset: int, unsettled: int) -> bool:
 def encode_map(offsets: OffsetMap) -> str:
     """The commit's metadata, at most 4,095 characters.
 
-    Should the unsettled offsets not fit (`admits` rules that out), the map ends earlier: more is done again, and
-    nothing is lost.
+    Should the unsettled offsets not fit, or be more than a reader takes (`admits` rules both out), the map ends
+    earlier: more is done again, and nothing is lost.
     """
+    if len(offsets.unsettled) > ANY_SPAN:
+        return encode_map(_shorter(offsets))
     form, body = _shortest(offsets)
     head = _head(offsets, form)
     room = MOST_BYTES - len(head) - len(body) - varint.size(len(body)) - _CHECKSUM_BYTES

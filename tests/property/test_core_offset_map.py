@@ -144,6 +144,17 @@ def test_what_does_not_fit_is_cut_so_that_more_is_done_again_and_nothing_is_lost
     assert found.end <= unsettled[len(found.unsettled)]
 
 
+def test_more_unsettled_than_a_reader_takes_are_cut_before_they_are_written() -> None:
+    """A long run is two bytes whatever its length; a reader bounds its memory, so a writer must keep to that bound."""
+    for count in (ANY_SPAN, ANY_SPAN + 1, 3 * ANY_SPAN):
+        found = decode_map(encode_map(OffsetMap(7, 7 + count + 1, range(7, 7 + count))))
+        assert found is not None
+        assert found.end > found.base, "something is kept"
+        assert list(found.unsettled) == list(range(7, 7 + len(found.unsettled)))
+        assert found.end <= 7 + count + 1
+        assert (len(found.unsettled) == count) == (count <= ANY_SPAN)
+
+
 @given(maps(most=700, reach=200))
 @settings(max_examples=40, deadline=None)
 def test_of_the_attempts_the_highest_are_kept(offsets: OffsetMap) -> None:
