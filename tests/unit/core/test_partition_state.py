@@ -23,7 +23,7 @@ def open_state() -> tuple[KeyScheduler, PartitionState]:
 
 
 def test_what_waited_for_room_in_the_map_does_not_start_when_the_partition_stops() -> None:
-    """A revoke lets what runs end. Its end makes room in the map; what waited for that room belongs to the next owner."""
+    """A revoke lets what runs end. Its end makes room in the map; what waited for it is the next owner's."""
     scheduler, state = open_state()
     state.receive([record(0)])
     [work] = scheduler.take(1)
