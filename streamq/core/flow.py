@@ -36,10 +36,10 @@ class FlowGate:
     ) -> Flip | None:
         """What to do now, given what is buffered; remembers it as done."""
         if not self.paused:
-            if held == 0 and (
-                records < limits.records
-                and worker_bytes < limits.worker_bytes
-                and worker_records < limits.worker_records
+            if (
+                held == 0
+                and records < limits.records
+                and not self._crowded(limits, records, worker_records, worker_bytes)
             ):
                 return None
             self.paused, self._paused_at = True, now
@@ -54,9 +54,15 @@ class FlowGate:
         return "resume"
 
     @staticmethod
+    def _crowded(limits: FlowLimits, records: int, worker_records: int, worker_bytes: int) -> bool:
+        """Whether it is full because all partitions together are. One with nothing to do is not: others may keep the
+        worker full for ever, and it would never be read. It exceeds the bounds by one poll at most."""
+        return records > 0 and (worker_bytes >= limits.worker_bytes or worker_records >= limits.worker_records)
+
+    @staticmethod
     def _drained(limits: FlowLimits, records: int, worker_records: int, worker_bytes: int) -> bool:
         if records == 0:
-            return True  # another partition filled the worker: this one must not wait for it with nothing to do
+            return True
         return (
             2 * records <= limits.records
             and 2 * worker_bytes <= limits.worker_bytes

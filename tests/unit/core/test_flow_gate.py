@@ -33,6 +33,19 @@ def test_a_partition_with_nothing_to_do_is_read_even_if_others_fill_the_worker()
     assert gate.decide(1.0, LIMITS, records=0, held=0, worker_records=149, worker_bytes=0) == "resume"
 
 
+def test_others_that_keep_the_worker_full_do_not_starve_a_partition_with_nothing_to_do() -> None:
+    """A client needs time from resume to the first record, and a pause throws away what is under way: a partition that
+    is resumed and paused again at the next look would never be read."""
+    gate, now, reads_since = FlowGate(), 0.0, 0.0
+    while now < 10.0 and (gate.paused or now - reads_since < 0.1):
+        now += 0.005
+        if gate.decide(now, LIMITS, records=0, held=0, worker_records=150, worker_bytes=1000) == "resume":
+            reads_since = now
+    assert not gate.paused
+    assert now - reads_since >= 0.1
+    assert gate.decide(now, LIMITS, records=1, held=0, worker_records=151, worker_bytes=1000) == "pause"
+
+
 @given(st.integers(0, 2**32))
 def test_no_resume_sooner_than_the_rest_after_a_pause(seed: int) -> None:
     rnd = random.Random(seed)
