@@ -71,7 +71,14 @@ class OffsetTracker:
             self._high = offset + 1
 
     def admits(self, offset: Offset) -> bool:
-        """Whether the map still fits if the record at `offset` is worked on now."""
+        """Whether the map still fits if the record at `offset`, the next one received, is worked on now.
+
+        What the restored map names is in it already. Above it, whatever the map expects and nobody received is gone by
+        now: counted as unsettled, it would hold the record for ever, since nothing of it can be settled.
+        """
+        if offset < self._restored_end:
+            return True
+        self._pass_by(offset)
         unsettled = self._unsettled
         return not unsettled or admits(self.next_offset, offset, len(unsettled))
 
