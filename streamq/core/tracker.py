@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from typing import Final
 
 from streamq.core.offset_map import JournalMark, OffsetMap, admits
 from streamq.model.errors import InvariantError
 from streamq.model.records import NextOffset, Offset
+
+_FEW: Final = 1_000  # settled offsets that are not worth a pass over them all
 
 
 class OffsetTracker:
@@ -95,6 +98,13 @@ class OffsetTracker:
             order.popleft()
         return NextOffset(order[0] if order else self._position)
 
+    def _forget_settled(self) -> None:
+        """Drop what is settled above the lowest unsettled offset, once it is the larger part: behind a record that
+        waits, a million may go by."""
+        order, unsettled = self._order, self._unsettled
+        if len(order) > 2 * len(unsettled) + _FEW:
+            self._order = deque(offset for offset in order if offset in unsettled)
+
     def snapshot(
         self,
         attempts: Mapping[int, int],
@@ -106,6 +116,7 @@ class OffsetTracker:
         journal: JournalMark | None = None,
     ) -> OffsetMap:
         """The committable offset (`base`) and the map, of this one moment."""
+        self._forget_settled()
         base, high, unsettled = self.next_offset, self._high, self._unsettled
         below: list[int] = []
         for offset in self._order:
