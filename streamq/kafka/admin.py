@@ -341,8 +341,9 @@ class KafkaAdmin:
                 raise
 
     def close(self) -> None:
-        """End the connections; librdkafka's admin client itself ends with its last reference."""
+        """Release the connections."""
         self._offsets.close()
+        self._handle.close()
 
 
 def _has_leader(leader: Node | None) -> bool:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from streamq.kafka import records
-from streamq.kafka.commits import Commits, start_for
+from streamq.kafka.errands import Errands
 from streamq.kafka.errors import config_error, from_exception
 from streamq.kafka.reader import make_consumer, poll
 from streamq.kafka.settings import Settings
@@ -38,7 +36,7 @@ class KafkaConsumer:
 
     def _connect(self) -> None:
         self._consumer = make_consumer(self._settings, self._troubles)
-        self._commits = Commits(self._consumer)
+        self._errands = Errands(self._consumer)
 
     def subscribe(self, topic: str, listener: RebalanceListener) -> None:
         """Join the group."""
@@ -100,18 +98,11 @@ class KafkaConsumer:
         if ours:
             places = records.kafka_partitions(ours)
             self._consumer.resume(places)
-            for place in places:
-                self._wake(place)
-
-    def _wake(self, place: KafkaPartition) -> None:
-        """librdkafka's thread for a broker sees what was resumed when it next wakes: up to a second later, if it has
-        nothing else to fetch there. A question to that broker wakes it; its answer is not waited for."""
-        with suppress(KafkaException):  # no answer within no time
-            self._consumer.get_watermark_offsets(place, timeout=0)
+            self._errands.wake(places)
 
     def commit(self, points: Mapping[TopicPartition, CommitPoint]) -> Future[CommitAnswer]:
         """Send one commit."""
-        return self._commits.send(points)
+        return self._errands.commit(points)
 
     def rejoin(self) -> None:
         """Leave the group and join it anew; calls `on_lost` at once.
@@ -123,7 +114,7 @@ class KafkaConsumer:
         self._forget(lost)
         if self._listener is not None and lost:
             self._listener.on_lost(lost)
-        self._end()
+        self._errands.close()
         self._connect()
         self._subscribe()
 
@@ -139,11 +130,7 @@ class KafkaConsumer:
         finally:
             self._forget(still)
             self._listener = None
-            self._end().join(timeout_s)
-
-    def _end(self) -> threading.Thread:
-        self._commits.close()
-        return start_for(threading.get_ident(), self._consumer.close, "streamq-close")
+            self._errands.close().join(timeout_s)
 
     # librdkafka's rebalance callbacks, inside polls. The binding assigns by itself where a callback has not, so each
     # does it whatever the listener raises; the binding then raises that from the poll.

@@ -9,7 +9,7 @@ forgets it, and a new client takes over.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -91,7 +91,19 @@ class AdminHandle:
                 return
             self._client = self._made()
             forgotten, self._open = self._open, {}
-            client.__exit__(None, None, None)
+        self._end(client, forgotten)
+
+    def close(self) -> None:
+        """End the client; what is still asked gets no answer. Idempotent."""
+        with self._lock:
+            client, forgotten, self._open = self._client, self._open, {}
+        self._end(client, forgotten)
+
+    @staticmethod
+    def _end(client: AdminClient, forgotten: Mapping[int, Callable[[], None]]) -> None:
+        """Without the lock: this waits for the client's thread, which may be completing an answer, whose taker may be
+        asking the next question."""
+        client.__exit__(None, None, None)
         for give_up in forgotten.values():
             give_up()
 
