@@ -79,8 +79,7 @@ def _wait(local: LocalBroker) -> None:
         local.stop()
     if code not in _ASKED_TO_END:
         raise FatalBrokerError(
-            f"the broker ended by itself with code {code}; its log is {local.log_file} and ends with:\n"
-            f"{local.log_tail()}"
+            f"the broker ended by itself with code {code}; its log is {local.log_file} and says:\n{local.log_tail()}"
         )
 
 

@@ -28,7 +28,8 @@ Probe = Callable[[str], bool]
 START_TIMEOUT_S: Final = 60.0
 LEAST_FREE_BYTES: Final = 256 * 1024 * 1024
 _LOG_TAIL_LINES: Final = 15
-_LOG_TAIL_BYTES: Final = 16 * 1024
+_LOG_TAIL_BYTES: Final = 64 * 1024
+_LOG_ALARMS: Final = (" ERROR ", " FATAL ")
 _JAVA_OPTIONS: Final = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC")
 # Becomes Java after asking the kernel (PR_SET_PDEATHSIG, 1) to end it when its parent is gone, even by SIGKILL; a
 # parent that went before that is noticed by its pid. Where the kernel has no such thing, it only becomes Java.
@@ -43,10 +44,13 @@ _LOG4J = """\
 Configuration:
   status: error
   Appenders:
-    File:
+    RollingFile:
       name: file
       fileName: broker.log
+      filePattern: broker.log.%i
       PatternLayout: {pattern: "%d %p %m (%c)%n"}
+      SizeBasedTriggeringPolicy: {size: 20 MB}
+      DefaultRolloverStrategy: {max: 2}
   Loggers:
     Root:
       level: info
@@ -109,6 +113,7 @@ class LocalBroker:
         self._settings = dict(settings or {})
         self._clock = clock or SystemClock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
 
     @property
     def bootstrap_servers(self) -> str:
@@ -268,6 +273,7 @@ class LocalBroker:
         command = self._command(program, classpath, "kafka.Kafka", "server.properties")
         launcher = [sys.executable, "-I", "-c", _DIE_WITH_PARENT, str(os.getpid())]
         with self.log_file.open("ab") as log:
+            self._log_start = log.tell()
             self._process = subprocess.Popen(
                 command if self._detached else [*launcher, *command],
                 cwd=self.data_dir,
@@ -293,17 +299,21 @@ class LocalBroker:
             self._clock.sleep(0.05)
         ended = process is not None and process.poll() is not None
         what = "ended while it started" if ended else f"did not answer within {START_TIMEOUT_S:g} s"
-        raise FatalBrokerError(f"the broker {what}; its log is {self.log_file} and ends with:\n{self.log_tail()}")
+        raise FatalBrokerError(f"the broker {what}; its log is {self.log_file} and says:\n{self.log_tail()}")
 
     def log_tail(self) -> str:
-        """The last lines of the log, indented, for an error's message."""
+        """Lines of the log, indented, for an error's message: from the first alarm near its end on, else the last."""
         try:
             with self.log_file.open("rb") as log:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+                size = log.seek(0, os.SEEK_END)
+                # What was there before this start is of no interest; a log that was rolled over is new as a whole.
+                log.seek(max(self._log_start if self._log_start <= size else 0, size - _LOG_TAIL_BYTES))
                 lines = log.read().decode(errors="replace").splitlines()
         except OSError:
             return "(no log)"
-        return "\n".join(f"  {line}" for line in lines[-_LOG_TAIL_LINES:])
+        alarms = (at for at, line in enumerate(lines) if any(word in line for word in _LOG_ALARMS))
+        first = next(alarms, max(0, len(lines) - _LOG_TAIL_LINES))
+        return "\n".join(f"  {line}" for line in lines[first : first + _LOG_TAIL_LINES])
 
 
 def stop_background(data_dir: Path, clock: Clock | None = None) -> int:

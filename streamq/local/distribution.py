@@ -25,7 +25,12 @@ OLDEST_JAVA: Final = 17
 LIBS_VARIABLE: Final = "STREAMQ_KAFKA_LIBS"
 """A folder that holds Kafka's jars already: nothing is downloaded then."""
 _COORDINATE: Final = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}"
+# Kafka names its logging library among what it needs, but not what binds it: without this one its log stays empty.
+_LOG4J_VERSION: Final = "2.25.4"
+_BINDING: Final = f"org.apache.logging.log4j:log4j-slf4j-impl:{_LOG4J_VERSION}"
 _DOWNLOADS_AT_ONCE: Final = 8
+LIST_NAME: Final = f"kafka-{KAFKA_VERSION}-log4j-{_LOG4J_VERSION}.json"
+"""The list of the jars in the cache folder; it is there when all of them are."""
 
 Progress = Callable[[int, int], None]
 """Called with the jars that are there and the jars there are to be."""
@@ -83,7 +88,7 @@ def jars(progress: Progress | None = None) -> Sequence[Path]:
     if given:
         return _given(Path(given))
     folder = cache_folder()
-    known = folder / f"kafka-{KAFKA_VERSION}.json"
+    known = folder / LIST_NAME
     listed = _listed(known)
     if listed is not None:
         return listed
@@ -127,7 +132,7 @@ def _download(repository: Path, progress: Progress | None) -> Sequence[Path]:
         from streamq.local.maven import is_whole, resolve
     except ImportError as error:
         raise ConfigError("the package that downloads Kafka is missing: pip install 'streamq[local]'") from error
-    artifacts = resolve(_COORDINATE, repository)
+    artifacts = resolve(_COORDINATE, repository, alone=[_BINDING])
     paths: list[Path] = []
     with ExitStack() as stack:
         pool = ThreadPoolExecutor(_DOWNLOADS_AT_ONCE)

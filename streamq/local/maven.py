@@ -54,9 +54,12 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def resolve(coordinate: str, repository: Path) -> Sequence[Artifact]:
-    """What `coordinate` needs to run, itself first. Downloads descriptions, not yet the jars: `.resolve()` of an
-    artifact does that. What the user's own Maven repository holds is used from there and not downloaded. Blocks.
+def resolve(coordinate: str, repository: Path, alone: Sequence[str] = ()) -> Sequence[Artifact]:
+    """What `coordinate` needs to run, itself first, and then `alone` without what these need: resolved together, the
+    versions that they wish for would go before those of `coordinate`.
+
+    Downloads descriptions, not yet the jars: `.resolve()` of an artifact does that. What the user's own Maven repository
+    holds is used from there and not downloaded. Blocks.
 
     Raises:
         OSError, RuntimeError, ValueError, SyntaxError: a description cannot be had, or is no XML.
@@ -71,4 +74,5 @@ def resolve(coordinate: str, repository: Path) -> Sequence[Artifact]:
     return [
         *(dependency.artifact for dependency in inputs),
         *(dependency.artifact for dependency in needed if dependency.scope in {"compile", "runtime"}),
+        *(context.create_dependency(one).artifact for one in alone),
     ]

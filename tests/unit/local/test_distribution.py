@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streamq.local.distribution import KAFKA_VERSION, LIBS_VARIABLE, cache_folder, jars, java
+from streamq.local.distribution import KAFKA_VERSION, LIBS_VARIABLE, LIST_NAME, cache_folder, jars, java
 from streamq.model.errors import ConfigError
 
 
@@ -78,5 +78,5 @@ def write_list(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     jar = folder / "kafka.jar"
     jar.write_bytes(b"content")
     cache_folder().mkdir()
-    (cache_folder() / f"kafka-{KAFKA_VERSION}.json").write_text(json.dumps([[str(jar), 7]]))
+    (cache_folder() / LIST_NAME).write_text(json.dumps([[str(jar), 7]]))
     return jar
