@@ -58,8 +58,8 @@ def resolve(coordinate: str, repository: Path, alone: Sequence[str] = ()) -> Seq
     """What `coordinate` needs to run, itself first, and then `alone` without what these need: resolved together, the
     versions that they wish for would go before those of `coordinate`.
 
-    Downloads descriptions, not yet the jars: `.resolve()` of an artifact does that. What the user's own Maven repository
-    holds is used from there and not downloaded. Blocks.
+    Downloads descriptions, not yet the jars: `.resolve()` of an artifact does that. What the user's own Maven
+    repository holds is used from there and not downloaded. Blocks.
 
     Raises:
         OSError, RuntimeError, ValueError, SyntaxError: a description cannot be had, or is no XML.
