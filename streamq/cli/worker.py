@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from streamq.cli.output import Brokers, Target
+
 if TYPE_CHECKING:
     from streamq.app import App
     from streamq.config import WorkerConfig
@@ -23,51 +25,53 @@ logger = logging.getLogger(__name__)
 PARENT_S = 0.5
 
 
+Processors = Annotated[
+    list[str] | None, typer.Option("--processor", "-p", help="Run only this one; may be repeated. [default: all]")
+]
+Concurrency = Annotated[
+    int | None, typer.Option(help="Attempts at once in each process, instead of what the processor declares.")
+]
+Processes = Annotated[int, typer.Option(help="Worker processes; a supervisor restarts those that die.")]
+Http = Annotated[int | None, typer.Option(help="Serve /live, /ready and /metrics on this port (child n: port + n).")]
+DrainTimeout = Annotated[float, typer.Option(help="Seconds that running handlers have at a stop or a rebalance.")]
+CommitInterval = Annotated[float, typer.Option(help="Seconds between offset commits.")]
+Protocol = Annotated[Literal["classic", "consumer"] | None, typer.Option(help="Group protocol. [default: the app's]")]
+SessionTimeout = Annotated[
+    float, typer.Option(help="Seconds after which a silent worker's partitions move (classic protocol).")
+]
+StaticMembers = Annotated[
+    bool,
+    typer.Option(
+        "--static-members",
+        help="Give each process of --processes a fixed identity, so that a killed one is back in a second "
+        "(classic protocol; its partitions wait for it at a scale-in).",
+    ),
+]
+CreateTopics = Annotated[bool, typer.Option(help="Create missing topics as declared, and extend dead-letter topics.")]
+LogFormat = Annotated[Literal["text", "json"], typer.Option(help="Log lines for people or as JSON.")]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], typer.Option(help="Least level logged.")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("worker")(worker)
 
 
 def worker(
-    target: Annotated[str, typer.Argument(metavar="APP", help="Module and attribute of the app: package.module:app")],
-    processor: Annotated[
-        list[str] | None, typer.Option("--processor", "-p", help="Run only this one; may be repeated. [default: all]")
-    ] = None,
-    concurrency: Annotated[
-        int | None, typer.Option(help="Attempts at once in each process, instead of what the processor declares.")
-    ] = None,
-    processes: Annotated[int, typer.Option(help="Worker processes; a supervisor restarts those that die.")] = 1,
-    http: Annotated[
-        int | None, typer.Option(help="Serve /live, /ready and /metrics on this port (child n: port + n).")
-    ] = None,
-    bootstrap_servers: Annotated[
-        str | None, typer.Option(help="Kafka brokers, host:port[,…]. [default: the app's]")
-    ] = None,
-    drain_timeout: Annotated[
-        float, typer.Option(help="Seconds that running handlers have at a stop or a rebalance.")
-    ] = 25.0,
-    commit_interval: Annotated[float, typer.Option(help="Seconds between offset commits.")] = 1.0,
-    group_protocol: Annotated[
-        Literal["classic", "consumer"] | None, typer.Option(help="Group protocol. [default: the app's]")
-    ] = None,
-    session_timeout: Annotated[
-        float, typer.Option(help="Seconds after which a silent worker's partitions move (classic protocol).")
-    ] = 10.0,
-    static_members: Annotated[
-        bool,
-        typer.Option(
-            "--static-members",
-            help="Give each process of --processes a fixed identity, so that a killed one is back in a second "
-            "(classic protocol; its partitions wait for it at a scale-in).",
-        ),
-    ] = False,
-    create_topics: Annotated[
-        bool, typer.Option(help="Create missing topics as declared, and extend dead-letter topics.")
-    ] = True,
-    log_format: Annotated[Literal["text", "json"], typer.Option(help="Log lines for people or as JSON.")] = "text",
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], typer.Option(help="Least level logged.")
-    ] = "info",
+    target: Target,
+    processor: Processors = None,
+    concurrency: Concurrency = None,
+    processes: Processes = 1,
+    http: Http = None,
+    bootstrap_servers: Brokers = None,
+    drain_timeout: DrainTimeout = 25.0,
+    commit_interval: CommitInterval = 1.0,
+    group_protocol: Protocol = None,
+    session_timeout: SessionTimeout = 10.0,
+    static_members: StaticMembers = False,
+    create_topics: CreateTopics = True,
+    log_format: LogFormat = "text",
+    log_level: LogLevel = "info",
     child: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run an app's processors until SIGTERM or Ctrl-C.
@@ -78,18 +82,11 @@ def worker(
     from streamq.app import load_app
     from streamq.cli.logs import configure
     from streamq.config import WorkerConfig
-    from streamq.model.errors import ConfigError
 
     configure(log_format, log_level)
     app = load_app(target)
-    if bootstrap_servers is not None:
-        app.connect(bootstrap_servers=bootstrap_servers)
-    if processes < 1:
-        raise ConfigError(f"--processes is {processes}: use a whole number of at least 1")
-    if static_members and processes == 1 and child is None:
-        raise ConfigError("--static-members goes with --processes: a lone worker has no place that it comes back to")
-    if http is not None and not 0 <= http <= 65535 - processes:
-        raise ConfigError(f"--http is {http}: use a port from 1 to {65535 - processes}")
+    app.connect(bootstrap_servers=bootstrap_servers)
+    _check_processes(processes, http, static=static_members and child is None)
     config = WorkerConfig(
         commit_interval_s=commit_interval,
         drain_timeout_s=drain_timeout,
@@ -106,6 +103,17 @@ def worker(
         _follow_parent()
         http = None if http is None else http + child
     raise typer.Exit(_work(app, chosen, config, http))
+
+
+def _check_processes(processes: int, http: int | None, *, static: bool) -> None:
+    from streamq.model.errors import ConfigError
+
+    if processes < 1:
+        raise ConfigError(f"--processes is {processes}: use a whole number of at least 1")
+    if static and processes == 1:
+        raise ConfigError("--static-members goes with --processes: a lone worker has no place that it comes back to")
+    if http is not None and not 0 <= http <= 65535 - processes:
+        raise ConfigError(f"--http is {http}: use a port from 1 to {65535 - processes}")
 
 
 def _chosen(app: App, names: Sequence[str] | None, concurrency: int | None) -> list[Processor]:

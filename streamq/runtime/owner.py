@@ -12,7 +12,7 @@ from typing import Final
 
 from streamq.config import ProcessorConfig, WorkerConfig
 from streamq.core.flow import FlowLimits
-from streamq.core.lanes import KeyScheduler, Work
+from streamq.core.lanes import KeyScheduler
 from streamq.core.partition import PartitionState, Phase
 from streamq.model.clock import Clock, Deadline
 from streamq.model.errors import StreamqError
@@ -23,6 +23,7 @@ from streamq.runtime.committer import Committer
 from streamq.runtime.executor import Executor
 from streamq.runtime.gate import StartGate
 from streamq.runtime.intake import BATCH, Bounds, Intake
+from streamq.runtime.sentences import tell_partitions, tell_running
 from streamq.runtime.settler import Identity, Settler
 from streamq.runtime.stats import OwnerStats
 
@@ -155,7 +156,7 @@ class Owner:
         self._stop_states(states, deadline, polling=True)
         still = sum(state.running for state in states)
         if still:
-            self._name_running(states, "A handler did not end before the worker left: its record runs again elsewhere")
+            self._tell_running(states, "A handler did not end before the worker left: its record runs again elsewhere")
         committed = self._committer.finish(self._assignment, deadline, clean=not still)
         while not (committed or deadline.expired() or self._aborted):
             self._intake.poll(BUSY_S, 1)  # the group is between two generations: the commit is repeated in the next one
@@ -301,7 +302,8 @@ class Owner:
         for late in overdue:
             if id(late.work) not in self._named:
                 self._named.add(id(late.work))
-                self._log_running(
+                tell_running(
+                    self._parts.identity.group,
                     late.work,
                     "A handler runs beyond its time-out and cannot be ended: it keeps slot and key until it ends",
                     late.running_s,
@@ -320,18 +322,20 @@ class Owner:
         """New partitions, paused: the coming ticks open them."""
         self.stats.rebalances["assigned"] += 1
         self._assignment.add(partitions)
-        self._log_partitions("Partitions are assigned: reading begins at their committed offsets", partitions)
+        tell_partitions(
+            self._parts.identity.group, "Partitions are assigned: reading begins at their committed offsets", partitions
+        )
 
     def on_revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """They go: let what runs of them end, commit, forget. The partitions that stay go on meanwhile."""
         self.stats.rebalances["revoked"] += 1
-        self._log_partitions("Partitions are revoked: what runs of them ends first", partitions)
+        tell_partitions(self._parts.identity.group, "Partitions are revoked: what runs of them ends first", partitions)
         states = self._assignment.remove(partitions)
         try:
             deadline = self._draining or Deadline(self._clock, self._parts.worker.drain_timeout_s)
             self._stop_states(states, deadline)
             if self._draining is None and any(state.running for state in states):
-                self._name_running(
+                self._tell_running(
                     states, "A handler still runs at the end of a rebalance: its record may run elsewhere at once"
                 )
             self._committer.finish(states, deadline)
@@ -384,34 +388,7 @@ class Owner:
     def _current(self, partition: TopicPartition) -> PartitionState | None:
         return self._assignment.get(partition)
 
-    # Sentences
-
-    def _log_partitions(self, sentence: str, partitions: Sequence[TopicPartition]) -> None:
-        logger.info(
-            sentence,
-            extra={
-                "event": "rebalance",
-                "group": self._parts.identity.group,
-                "partitions": sorted(partition.partition for partition in partitions),
-            },
-        )
-
-    def _name_running(self, states: Sequence[PartitionState], sentence: str) -> None:
+    def _tell_running(self, states: Sequence[PartitionState], sentence: str) -> None:
         for state in states:
             for work in state.at_work():
-                self._log_running(work, sentence, None)
-
-    def _log_running(self, work: Work, sentence: str, running_s: float | None) -> None:
-        record = work.record
-        logger.warning(
-            sentence,
-            extra={
-                "event": "handler_running",
-                "group": self._parts.identity.group,
-                "topic": record.topic,
-                "partition": record.partition,
-                "offset": record.offset,
-                "key": None if record.key is None else record.key.decode("utf-8", "backslashreplace"),
-                "running_s": None if running_s is None else round(running_s, 1),
-            },
-        )
+                tell_running(self._parts.identity.group, work, sentence, None)
