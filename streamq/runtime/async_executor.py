@@ -14,7 +14,7 @@ from streamq.core.lanes import Work
 from streamq.model.clock import Clock
 from streamq.model.handlers import AsyncHandler
 from streamq.model.outcomes import Failure, Outcome, Retry
-from streamq.runtime.executor import Exchange, Slot, timed_out
+from streamq.runtime.executor import Exchange, Slot, died, timed_out
 from streamq.runtime.gate import StartGate
 
 CANCELLED: Outcome = Retry(Failure.of("CancelledError", "the handler was cancelled"))
@@ -40,6 +40,7 @@ class AsyncExecutor(Exchange):
         self._tasks: list[asyncio.Task[None]] = []
         self._idle: list[asyncio.Future[None]] = []
         self._slice_ends = 0.0
+        self._stopping = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name=f"{name}-handlers", daemon=True)
         self._thread.start()
@@ -48,6 +49,12 @@ class AsyncExecutor(Exchange):
         """Run these on the event loop."""
         self._in_flight += len(works)
         self._inbox.extend(works)
+        self._loop.call_soon_threadsafe(self._wake)
+
+    def withdraw(self) -> None:
+        """Send back what has not started of partitions that have stopped."""
+        super().withdraw()
+        # A slot may have gone to rest while the last work was out of the inbox for a look.
         self._loop.call_soon_threadsafe(self._wake)
 
     def stop(self, timeout_s: float) -> None:
@@ -69,6 +76,7 @@ class AsyncExecutor(Exchange):
             self._loop.close()
 
     def _cancel_all(self) -> None:
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         waiting = asyncio.gather(*self._tasks, return_exceptions=True)
@@ -95,7 +103,10 @@ class AsyncExecutor(Exchange):
         while True:
             while not inbox:
                 await self._rest()
-            work = inbox.popleft()
+            try:
+                work = inbox.popleft()
+            except IndexError:
+                continue  # the owner withdrew it meanwhile
             slot.started = began = monotonic()
             if not work.lane.partition.open or gate.shut or began - gate.last_tick > gate.limit_s:
                 self._give_back((work, None, 0.0))
@@ -122,17 +133,25 @@ class AsyncExecutor(Exchange):
         try:
             return await self._call(work.record, work.attempt)
         except asyncio.CancelledError:
-            if not slot.cancelled:
-                raise  # the executor stops
-            return CANCELLED
+            if self._stopping:
+                raise
+            self._forget_cancellation()
+            return CANCELLED  # by its time-out, or by the handler's own doing: the slot itself goes on
+        except (KeyboardInterrupt, SystemExit) as error:
+            # Whatever it was meant to end, it must not end the slot with its record.
+            return died(error)
         finally:
             slot.work = None
 
+    @staticmethod
+    def _forget_cancellation() -> None:
+        task = asyncio.current_task()
+        while task is not None and task.cancelling():
+            task.uncancel()
+
     def _timed_out(self, slot: Slot, ran_s: float) -> Outcome:
         slot.cancelled = False
-        task = asyncio.current_task()
-        if task is not None:
-            task.uncancel()
+        self._forget_cancellation()
         return timed_out(self._timeout_s or 0.0, ran_s)
 
     def _sweep(self, timeout_s: float) -> None:

@@ -77,6 +77,16 @@ class Committer:
         """When the next periodic commit is due."""
         return self._next_at
 
+    def rejoined(self) -> None:
+        """The old membership is over, and with it whatever was sent under it."""
+        self._in_flight = None
+        self.rejoin_wanted = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a commit is on its way."""
+        return self._in_flight is not None
+
     def opened(self, state: PartitionState, point: CommitPoint | None) -> None:
         """An epoch begins; `point` is what stands committed."""
         self._committed[state] = point if point is not None else CommitPoint(NextOffset(-1))
@@ -94,6 +104,8 @@ class Committer:
         """Take in an answer; send what has changed when the interval is over (or at once after a standstill)."""
         if self._in_flight is not None:
             self._take_answer(now)
+        if self.rejoin_wanted:
+            return  # nothing more is sent on a membership that is about to end
         if self._in_flight is None and now >= self._next_at:
             self._next_at = now + (SHUT_S if self._gate.shut else self._interval_s)
             self._send(self._points(states, all_of_them=self._gate.shut), now)

@@ -77,6 +77,11 @@ def timed_out(timeout_s: float, running_s: float) -> Retry:
     return Retry(Failure.of("TimeoutError", f"the attempt took {running_s:.3g} s; its timeout_s is {timeout_s:g}"))
 
 
+def died(error: BaseException) -> Retry:
+    """The outcome of an attempt that ended by what no handler should raise (KeyboardInterrupt, GeneratorExit)."""
+    return Retry(Failure.of(type(error).__name__, f"the handler ended by {error!r}"))
+
+
 class Slot:
     """One place for an attempt: what runs there, since when, and whether it was told to end."""
 

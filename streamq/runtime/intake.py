@@ -110,8 +110,9 @@ class Intake:
                     state.reach(end)
             case OutOfRange():
                 state = self._assignment.get(event.partition)
-                # The client may have asked for offset 0 before it was sought: that is no loss.
-                if state is not None and int(event.offset) == int(state.position):
+                # The client may have asked for offset 0 before it was sought: that is no loss. It may also stand
+                # further on than anything it gave us, behind markers and aborted records.
+                if state is not None and int(event.offset) >= int(state.position):
                     self._assignment.reopen(event.partition, state.position)
             case Trouble():
                 self._report(event.error)

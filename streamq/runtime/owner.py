@@ -284,12 +284,12 @@ class Owner:
         if not most_s:
             return 0.0
         due = self.next_due()
-        until_commit = self._committer.next_at - now
+        until_commit = most_s if self._committer.waiting else self._committer.next_at - now
         return max(0.0, min(most_s, until_commit, most_s if due is None else due - now))
 
     def _rejoin(self) -> None:
-        self._committer.rejoin_wanted = False
         self._parts.consumer.rejoin()
+        self._committer.rejoined()
 
     def _report(self, now: float) -> None:
         stats = self.stats

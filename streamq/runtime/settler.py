@@ -107,8 +107,9 @@ class Settler:
         self._pending: dict[int, DeadLetter] = {}
 
     def pending(self, state: PartitionState) -> int:
-        """Dead letters of a partition-epoch that are under way."""
-        return sum(letter.work.lane.partition is state for letter in self._pending.values())
+        """Dead letters of a partition-epoch that are under way; those that wait to be tried again do not count."""
+        waiting = {id(letter.work) for _, _, letter in self._again}
+        return sum(letter.work.lane.partition is state for at, letter in self._pending.items() if at not in waiting)
 
     def next_due(self) -> float | None:
         """When a refused dead letter is tried again; None if none waits."""

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from streamq.core.lanes import Work
 from streamq.model.clock import Clock
 from streamq.model.handlers import SyncHandler
-from streamq.runtime.executor import AHEAD_S, Completion, Exchange, Slot, timed_out
+from streamq.runtime.executor import AHEAD_S, Completion, Exchange, Slot, died, timed_out
 from streamq.runtime.gate import StartGate
 
 
@@ -62,8 +62,9 @@ class ThreadExecutor(Exchange):
         wanted = min(waiting, self._concurrency, 1 + int(waiting * self._mean_s / AHEAD_S)) - self._tokens.qsize()
         for _ in range(wanted):
             self._tokens.put(True)
-        busy = sum(slot.work is not None for slot in self._slots) if wanted > 0 else 0
-        missing = min(wanted - (len(self._threads) - busy), self._concurrency - len(self._threads))
+        # Counted anew each time: a thread that had just taken a work may have looked idle at the last look.
+        idle = len(self._threads) - sum(slot.work is not None for slot in self._slots)
+        missing = min(self._tokens.qsize() - idle, self._concurrency - len(self._threads))
         for _ in range(missing):
             self._start_thread()
 
@@ -93,7 +94,10 @@ class ThreadExecutor(Exchange):
             self._give_back((work, None, 0.0))
             return
         slot.started, slot.work = started, work
-        outcome = self._call(work.record, work.attempt)
+        try:
+            outcome = self._call(work.record, work.attempt)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:
+            outcome = died(error)  # it must not end the thread, and the slot and the key with it
         ran_s = self._clock.monotonic() - started
         slot.work = None
         if self._timeout_s is not None and ran_s > self._timeout_s:

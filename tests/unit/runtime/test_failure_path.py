@@ -9,7 +9,7 @@ import pytest
 import streamq as sq
 from streamq.config import Ordering
 from streamq.model.errors import RecordTooLargeError
-from streamq.testing import Harness, harness
+from streamq.testing import HANG, Harness, harness
 
 
 @dataclass
@@ -134,3 +134,18 @@ def test_a_tombstone_nobody_asked_for_is_a_dead_letter(shop: Shop) -> None:
         h.run_until_idle()
         [letter] = h.dead_letters("it")
         assert (letter.reason, letter.record.value) == ("tombstone", None)
+
+
+def test_a_commit_without_an_answer_is_followed_by_commits_of_the_new_membership(shop: Shop) -> None:
+    with harness(shop.app) as h:
+        h.expect_errors("commit_unknown")
+        h.publish(shop.topic, "a", key="k")
+        h.run_until_idle()
+        h.cluster.faults.delay_commits(HANG)
+        h.publish(shop.topic, "b", key="k")
+        h.advance(40.0)
+        h.publish(shop.topic, "c", key="k")
+        h.advance(5.0)
+        assert h.lag("it") == 0, "the new membership commits at once, not only when the old commit is given up again"
+        assert shop.done[-1] == "c"
+        h.cluster.faults.release()
