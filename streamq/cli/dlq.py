@@ -11,6 +11,7 @@ import typer
 
 from streamq.cli import output
 from streamq.cli.output import Brokers, Json, Target
+from streamq.model.outcomes import DeadReason
 
 if TYPE_CHECKING:
     from streamq.ops.dead_letters import DeadLetter, Whole
@@ -32,9 +33,7 @@ def register(app: typer.Typer) -> None:
 def list_letters(
     target: Target,
     processor: ProcessorName,
-    reason: Annotated[
-        str | None, typer.Option(help="Only this reason: rejected, attempts, undecodable, tombstone, crash.")
-    ] = None,
+    reason: Annotated[DeadReason | None, typer.Option(help="Only those given up for this reason.")] = None,
     key: Annotated[str | None, typer.Option(help="Only this key.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many. [default: 100; all with --json]")] = None,
     bootstrap_servers: Brokers = None,
@@ -119,8 +118,10 @@ def _text(whole: Whole) -> str:
         f"key        {output.cell(letter.key)}",
         f"reason     {letter.reason}, after {output.cell(letter.attempts)} attempts, at {_time(letter.dead_at_ms)}",
         f"error      {letter.error_type}: {letter.message}",
-        f"value      {'tombstone' if whole.value is None else value}",
+        f"value      {'none: a tombstone' if whole.value is None else value}",
         "headers",
         *(f"  {name} = {text}" for name, text in whole.headers.items() if not name.startswith("streamq.error.")),
     ]
-    return "\n".join([*lines, "stack", whole.stack.rstrip()] if whole.stack else lines)
+    text = "\n".join([*lines, "stack", whole.stack.rstrip()] if whole.stack else lines)
+    # Anybody may have written the record: nothing in it may command the terminal.
+    return "".join(one if one in "\n\t" or one.isprintable() else repr(one)[1:-1] for one in text)

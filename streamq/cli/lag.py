@@ -11,6 +11,8 @@ from streamq.cli import output
 from streamq.cli.output import Brokers, Json, Opened, Target
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from streamq.ops.lag import PartitionLag
 
 COLUMNS = ("partition", "committed", "end", "lag", "finished", "behind", "head", "dead letters")
@@ -84,17 +86,28 @@ def _total(rows: Sequence[PartitionLag]) -> str:
 def _watch(found: Opened, name: str | None, interval_s: float, json: bool) -> None:
     from rich.console import Group
     from rich.live import Live
+    from rich.text import Text
 
     from streamq.model.clock import SystemClock
+    from streamq.model.errors import RetriableError
 
     clock = SystemClock()
     if json:
         while True:
-            output.print_json_line(_rows(found, name))
+            try:
+                output.print_json_line(_rows(found, name))
+            except RetriableError as error:
+                typer.echo(f"the next look follows: {error}", err=True)
             clock.sleep(interval_s)
+    shown: Sequence[RenderableType] = ()
     with Live(auto_refresh=False) as live:
         while True:
-            rows = _rows(found, name)
-            tables = [output.make_table(title, COLUMNS, mine) for title, mine in _by_processor(rows).items()]
-            live.update(Group(*tables, _total(rows), "Ctrl-C ends"), refresh=True)
+            try:
+                rows = _rows(found, name)
+            except RetriableError as error:
+                last = f"what stands above is old, the next look follows: {error}"
+            else:
+                shown = [output.make_table(title, COLUMNS, mine) for title, mine in _by_processor(rows).items()]
+                last = f"{_total(rows)}; Ctrl-C ends"
+            live.update(Group(*shown, Text(last)), refresh=True)
             clock.sleep(interval_s)

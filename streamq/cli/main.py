@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated
 
@@ -12,10 +12,6 @@ import typer
 from streamq.model.errors import ConfigError, StreamqError
 
 COMMANDS = ("broker", "worker", "publish", "topics", "lag", "replay", "dlq", "workers", "demo")
-
-INTERRUPTED = 130
-
-app = typer.Typer(name="streamq", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 def _version(wanted: bool) -> None:
@@ -26,27 +22,43 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
-    ] = False,
-) -> None:
-    """Tasks and streams on Apache Kafka: ordered, at-least-once, per key, under failure."""
+class CommandLine:
+    """All commands. Ctrl-C and a reader of the output that has seen enough are typer's to deal with."""
+
+    def __init__(self) -> None:
+        self.debug = False
+        self.commands = typer.Typer(
+            name="streamq", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+        )
+        self.commands.callback()(self.options)
+        for name in COMMANDS:
+            import_module(f"streamq.cli.{name}").register(self.commands)
+
+    def options(
+        self,
+        version: Annotated[
+            bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        ] = False,
+        debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+    ) -> None:
+        """Tasks and streams on Apache Kafka: ordered, at-least-once, per key, under failure."""
+        self.debug = debug
+
+    def run(self, arguments: Sequence[str] | None) -> None:
+        """Run one command; an error becomes one sentence on stderr and an exit code.
+
+        Raises:
+            SystemExit: always; 0 done, 1 the operation failed, 2 wrong usage or configuration, 130 Ctrl-C.
+        """
+        try:
+            self.commands(args=arguments, prog_name="streamq")
+        except StreamqError as error:
+            if self.debug:
+                raise
+            sys.stderr.write(f"error: {error}\n")
+            raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
 
 
-def main() -> None:
-    """Run one command; a StreamqError becomes one sentence on stderr and an exit code."""
-    for name in COMMANDS:
-        import_module(f"streamq.cli.{name}").register(app)
-    try:
-        app()
-    except StreamqError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
-    except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
-    except BrokenPipeError:
-        # Whoever read the output has seen enough; nothing may be written to it at the end either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and leave; `arguments=None` takes the process's own. See `CommandLine.run`."""
+    CommandLine().run(arguments)

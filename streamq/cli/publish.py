@@ -81,10 +81,10 @@ def _publish_one(
     partition: int | None,
     json: bool,
 ) -> None:
-    from streamq.ops.publishing import CONFIRM_S, key_of, value_of
+    from streamq.ops.publishing import CONFIRM_S, key_from_text, value_of
 
     publication = app.publish(
-        topic, value_of(topic, value.encode()), key=key_of(topic, key), headers=headers, partition=partition
+        topic, value_of(topic, value.encode()), key=key_from_text(topic, key), headers=headers, partition=partition
     )
     delivery = publication.result(CONFIRM_S)
     if json:
@@ -120,4 +120,6 @@ def _print(summary: Summary, json: bool) -> None:
         return
     for refused in summary.refused:
         typer.echo(f"line {refused.line}: {refused.error}", err=True)
+    if summary.stopped_at is not None:
+        typer.echo(f"stopped at line {summary.stopped_at}: publish it and what follows again later", err=True)
     typer.echo(f"{summary.published:,} published, {len(summary.refused):,} refused")

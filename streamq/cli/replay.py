@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,29 +59,55 @@ def replay(
     The live group is not touched. The ends are fixed when the replay begins. Handlers run with their effects; what
     fails is retried, and given up into the processor's dead-letter topic, marked with the replay's group.
     """
+    from streamq.model.errors import ConfigError
+    from streamq.ops import publishing
     from streamq.ops import replay as replays
 
     first, last = _limit("--from", since, "--from-offset", from_offset), _limit("--to", until, "--to-offset", to_offset)
+    if first is None and last is None and key is None:
+        raise ConfigError(
+            "say what to replay: --from and --to, --from-offset and --to-offset, or --key "
+            "(all of it: --from 1970-01-01T00:00Z)"
+        )
     with output.opened(target, bootstrap_servers) as found:
         one = output.processor_of(found.app, processor)
+        wanted_key = publishing.key_bytes(one.topic, key)
         label = name or datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        plan = replays.plan(found.admin, one, label, since=first, until=last, key=None if key is None else key.encode())
+        plan = replays.plan(found.admin, one, label, since=first, until=last, key=key)
         if dry_run:
             _print_plan(plan, json)
             return
-        replays.begin(found.admin, plan)
-        finished, counts = _run(found, one, plan, concurrency, quiet=json)
-    facts = {"group": plan.group, "finished": finished, **counts}
+        finished, counts = True, {"done": 0, "failed": 0, "dead": 0}
+        if plan.left_at_most:
+            replays.begin(found.admin, plan)
+            finished, counts = _run(found, one, plan, wanted_key, concurrency, quiet=json)
     if json:
-        output.print_json(facts)
+        output.print_json({"group": plan.group, "finished": finished, **counts})
     else:
-        typer.echo(
-            f"{counts['done']:,} records done, {counts['failed']:,} attempts failed, {counts['dead']:,} dead letters"
-        )
-        if not finished:
-            typer.echo(f"interrupted; go on with: --name {label} and the same range")
+        _print_result(target, plan, counts, finished=finished)
     if not finished:
         raise typer.Exit(1)
+
+
+def _print_result(target: str, plan: Plan, counts: dict[str, int], *, finished: bool) -> None:
+    if not plan.left_at_most:
+        typer.echo(f"replay {plan.name!r} has been through this range already: another --name runs it again")
+        return
+    typer.echo(
+        f"{counts['done']:,} records done, {counts['failed']:,} attempts failed, {counts['dead']:,} dead letters"
+    )
+    if not finished:
+        typer.echo(f"interrupted; it goes on with: {_command(target, plan)}")
+
+
+def _command(target: str, plan: Plan) -> str:
+    """What resumes a replay up to the ends that were fixed when it began."""
+    words = ["streamq", "replay", target, plan.processor, "--name", plan.name]
+    for span in plan.spans:
+        words += ["--from-offset", f"{span.partition}:{span.start}", "--to-offset", f"{span.partition}:{span.end}"]
+    if plan.key is not None:
+        words += ["--key", plan.key]
+    return shlex.join(words)
 
 
 def _limit(time_option: str, time: str | None, offset_option: str, places: list[str] | None) -> Limit:
@@ -103,9 +132,7 @@ def _print_plan(plan: Plan, json: bool) -> None:
     if json:
         output.print_json(plan)
         return
-    rows = [
-        (span.partition, span.start, span.end, span.position, max(0, span.end - span.position)) for span in plan.spans
-    ]
+    rows = [(span.partition, span.start, span.end, span.position, span.end - span.position) for span in plan.spans]
     output.print_table(
         f"replay of {plan.topic} as {plan.group}", ("partition", "from", "to", "goes on at", "left"), rows
     )
@@ -114,7 +141,7 @@ def _print_plan(plan: Plan, json: bool) -> None:
 
 
 def _run(
-    found: Opened, processor: Processor, plan: Plan, concurrency: int | None, *, quiet: bool
+    found: Opened, processor: Processor, plan: Plan, key: bytes | None, concurrency: int | None, *, quiet: bool
 ) -> tuple[bool, dict[str, int]]:
     from dataclasses import replace
 
@@ -129,43 +156,64 @@ def _run(
         owner = make_owner(
             found.app, processor, clients=found.app.clients, producer=producer, admin=found.admin,
             worker=WorkerConfig(group_protocol=found.app.group_protocol, create_topics=found.app.create_topics),
-            clock=SystemClock(), prepare=pool.submit, group=plan.group, bounds=plan.bounds(),
+            clock=SystemClock(), prepare=pool.submit, group=plan.group, bounds=plan.bounds(key),
         )  # fmt: skip
         try:
             finished = _watch(owner, plan, quiet=quiet)
         finally:
+            found.app.close()
             producer.close(5.0)
     stats = owner.stats
     return finished, {"done": stats.done, "failed": stats.failed, "dead": stats.dead.total()}
 
 
 def _watch(owner: Owner, plan: Plan, *, quiet: bool) -> bool:
-    """Run the owner in a thread while this one shows how far it is. Whether it came to the end."""
-    failures: list[BaseException] = []
-    outcome: list[bool] = []
+    """Run the owner in a thread while this one shows how far it is. Whether it came to the end.
+
+    Raises:
+        StreamqError: what stopped it.
+    """
+    from streamq.model.errors import InvariantError, StreamqError
+
+    outcome: list[bool | StreamqError] = []
     over = threading.Event()
 
     def work() -> None:
         try:
             owner.run()
             outcome.append(owner.completed)
-        except BaseException as error:
-            failures.append(error)
-            raise
+        except StreamqError as error:
+            outcome.append(error)
         finally:
             over.set()
 
-    signal.signal(signal.SIGINT, lambda *_: owner.request_stop())
-    signal.signal(signal.SIGTERM, lambda *_: owner.request_stop())
     thread = threading.Thread(target=work, name="replay", daemon=True)
-    thread.start()
-    with output.progress_bar("replaying", None if quiet else plan.left_at_most) as advance:
-        seen = 0
-        while not over.wait(LOOK_S):
-            received = owner.stats.received
-            advance(received - seen)
-            seen = received
-    thread.join()
-    if failures:
-        raise failures[0]
-    return bool(outcome and outcome[0])
+    with _signals_to(owner.request_stop):
+        thread.start()
+        if not quiet:
+            typer.echo(f"replaying {plan.left_at_most:,} offsets of {plan.topic} as {plan.group}", err=True)
+        with output.progress_bar("replaying", None if quiet else plan.left_at_most) as advance:
+            seen = 0
+            while not over.wait(LOOK_S):
+                received = owner.stats.received
+                advance(received - seen)
+                seen = received
+        thread.join()
+    if not outcome:
+        raise InvariantError("the replay ended by an error of streamq's own: see above")
+    result = outcome[0]
+    if isinstance(result, StreamqError):
+        raise result
+    return result
+
+
+@contextmanager
+def _signals_to(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM call `stop` in here. Main thread only."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: stop()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from streamq.cli import output
-from streamq.cli.output import Brokers, Json, Target
+from streamq.cli.output import Brokers, Json, Opened, Target
 
 
 def register(app: typer.Typer) -> None:
@@ -26,25 +26,13 @@ def create(
     json: Json = False,
 ) -> None:
     """Create the topics that are missing: those the app declares, and its processors' dead-letter topics."""
-    from streamq.ops import topic_check, topics
+    from streamq.ops import topic_check
 
     with output.opened(target, bootstrap_servers) as found:
-        wanted = topic_check.wanted(found.admin, found.app.topics.values(), found.app.processors.values())
         if dry_run:
-            rows = [row for row in topic_check.status(found.admin, wanted) if row.partitions is None]
-            missing = {row.topic for row in rows}
-            commands = [
-                topics.create_command(topic_check.creatable(one.spec)) for one in wanted if one.spec.name in missing
-            ]
-            if json:
-                output.print_json(commands)
-            else:
-                typer.echo("\n".join(commands) if commands else "nothing is missing")
+            _print_commands(found, json)
             return
-        created = topic_check.create(found.admin, [one for one in wanted if not one.exact])
-        # What is derived follows its source's settings: they are asked for once the source is there.
-        wanted = topic_check.wanted(found.admin, (), found.app.processors.values())
-        created |= topic_check.create(found.admin, wanted)
+        created = topic_check.create(found.admin, found.app.topics.values(), found.app.processors.values())
     if json:
         output.print_json(created)
         return
@@ -52,16 +40,47 @@ def create(
         typer.echo(f"{'created' if new else 'there already'}  {name}")
 
 
+def _print_commands(found: Opened, json: bool) -> None:
+    from streamq.ops import topic_check, topics
+
+    wanted = topic_check.wanted(found.admin, found.app.topics.values(), found.app.processors.values())
+    missing = {row.topic for row in topic_check.status(found.admin, wanted) if row.partitions is None}
+    commands = [
+        _named(found, topics.create_command(topic_check.creatable(one.spec)))
+        for one in wanted
+        if one.spec.name in missing
+    ]
+    if json:
+        output.print_json(commands)
+        return
+    typer.echo("\n".join(commands) if commands else "nothing is missing")
+    if missing & {one.topic.name for one in found.app.processors.values()}:
+        typer.echo(
+            "dead-letter topics follow the settings that their sources get from the broker: run `streamq topics check` "
+            "afterwards",
+            err=True,
+        )
+
+
+def _named(found: Opened, command: str) -> str:
+    """A command with the brokers that it is for."""
+    return command.replace("BROKERS", found.app.bootstrap_servers, 1)
+
+
 def check(target: Target, bootstrap_servers: Brokers = None, json: Json = False) -> None:
     """Each difference between what is there and what the app needs, with the command that mends it.
 
     Exit code 1 if there is any.
     """
+    from msgspec.structs import replace
+
     from streamq.ops import topic_check
 
     with output.opened(target, bootstrap_servers) as found:
         wanted = topic_check.wanted(found.admin, found.app.topics.values(), found.app.processors.values())
-        rows = topic_check.differences(found.admin, wanted)
+        rows = [
+            replace(row, command=_named(found, row.command)) for row in topic_check.differences(found.admin, wanted)
+        ]
     if json:
         output.print_json(rows)
     elif rows:

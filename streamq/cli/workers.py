@@ -13,7 +13,7 @@ from streamq.cli.output import Brokers, Json, Target
 if TYPE_CHECKING:
     from streamq.ops.members import Member
 
-COLUMNS = ("processor", "member", "host", "identity", "partitions", "lag", "longest under way")
+COLUMNS = ("processor", "group is", "member", "host", "identity", "partitions", "lag", "longest under way")
 
 
 def register(app: typer.Typer) -> None:
@@ -53,4 +53,4 @@ def _cells(row: Member) -> Sequence[object]:
             f"{output.duration(oldest.age_s)}"
         )
     partitions = ", ".join(map(str, row.partitions)) or "none"
-    return row.processor, row.client_id, row.host, row.instance_id, partitions, row.lag, under_way
+    return row.processor, row.state, row.client_id, row.host, row.instance_id, partitions, row.lag, under_way

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import msgspec
+
 from streamq.model.clock import Clock, Deadline
-from streamq.model.errors import ConfigError, RetriableError
+from streamq.model.errors import ConfigError, RetriableError, StreamqError
 from streamq.model.ports import AdminPort, OutOfRange, ReachedEnd, ReaderPort
 from streamq.model.records import (
     CommitPoint,
@@ -17,6 +19,7 @@ from streamq.model.records import (
     TopicPartition,
 )
 from streamq.runtime.start import await_answer
+from streamq.tasks.topic import AnyTopic
 
 TIMEOUT_S = 10.0
 BATCH = 500
@@ -43,8 +46,19 @@ def topic_there(admin: AdminPort, name: str) -> TopicInfo:
 def committed(
     admin: AdminPort, group: str, partitions: Sequence[TopicPartition]
 ) -> Mapping[TopicPartition, CommitPoint | None]:
-    """What a group has committed."""
-    return await_answer(admin.group_offsets(group, partitions), TIMEOUT_S + 1, f"the offsets of group {group}")
+    """What a group has committed; None where it has nothing.
+
+    Raises:
+        RetriableError: offsets of some partitions are in a transaction that is not decided yet: ask again.
+    """
+    found = await_answer(admin.group_offsets(group, partitions), TIMEOUT_S + 1, f"the offsets of group {group}")
+    undecided = [one for one in partitions if one not in found]
+    if undecided:
+        raise RetriableError(
+            f"group {group} commits {', '.join(map(str, undecided))} in a transaction that is not decided yet: "
+            "ask again"
+        )
+    return found
 
 
 def earliest(admin: AdminPort, partitions: Sequence[TopicPartition]) -> Offsets:
@@ -98,26 +112,41 @@ def _wanted(records: Sequence[Record], until: Offsets, left: set[TopicPartition]
             left.discard(place)
 
 
-def heads(reader: ReaderPort, at: Offsets, until: Offsets, clock: Clock) -> Mapping[TopicPartition, Record]:
-    """The first record at or after each offset, where there is one below `until`."""
-    found: dict[TopicPartition, Record] = {}
-    left = {partition: offset for partition, offset in at.items() if offset < until[partition]}
-    if not left:
+def heads(reader: ReaderPort, at: Offsets, until: Offsets, clock: Clock) -> Mapping[TopicPartition, Record | None]:
+    """The first record at or after each offset; None where only transaction markers and holes stand below `until`.
+
+    Raises:
+        RetriableError: nothing was read for a while, or retention took an offset meanwhile: ask again.
+    """
+    found: dict[TopicPartition, Record | None] = {one: None for one, offset in at.items() if offset >= until[one]}
+    if len(found) == len(at):
         return found
-    reader.assign(left)
+    reader.assign({one: offset for one, offset in at.items() if one not in found})
     patience = Deadline(clock, TIMEOUT_S)
-    while left and not patience.expired():
+    while len(found) < len(at):
+        if patience.expired():
+            unread = ", ".join(str(one) for one in sorted(at) if one not in found)
+            raise RetriableError(f"nothing was read for {TIMEOUT_S:g} s of {unread}")
         polled = reader.poll(0.2, BATCH)
         for record in polled.records:
             place = TopicPartition(record.topic, record.partition)
-            if left.pop(place, None) is not None:
-                found[place] = record
+            found.setdefault(place, record if record.offset < until[place] else None)
         for event in polled.events:
-            if isinstance(event, ReachedEnd | OutOfRange):
-                left.pop(event.partition, None)
+            if isinstance(event, OutOfRange):
+                raise RetriableError(f"{event.partition} lost offset {event.offset} to retention meanwhile: ask again")
+            if isinstance(event, ReachedEnd):
+                found.setdefault(event.partition, None)
     return found
 
 
-def shown(key: bytes | None) -> str | None:
-    """A key as people can read it; None if the record has none."""
-    return None if key is None else key.decode("utf-8", "backslashreplace")
+def shown_key(topic: AnyTopic, key: bytes | None) -> str | None:
+    """A key as people can read it, and as `--key` takes it; None if the record has none."""
+    if key is None:
+        return None
+    try:
+        decoded = topic.key_serde.decode(key, topic=topic.name)
+    except StreamqError:  # somebody else's key, or a registry that does not answer: its bytes are shown
+        decoded = key
+    if isinstance(decoded, bytes):
+        return decoded.decode("utf-8", "backslashreplace")
+    return decoded if isinstance(decoded, str) else msgspec.json.encode(decoded, enc_hook=str).decode()

@@ -8,11 +8,12 @@ import msgspec
 
 from streamq.model import headers as names
 from streamq.model.clock import Clock
-from streamq.model.errors import ConfigError
+from streamq.model.errors import ConfigError, StreamqError
 from streamq.model.ports import AdminPort, ReaderPort
 from streamq.model.records import NextOffset, Offset, Record, TopicPartition
 from streamq.ops import asking
 from streamq.tasks.processor import Processor
+from streamq.tasks.topic import AnyTopic
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -33,7 +34,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 class Whole(msgspec.Struct, frozen=True):
-    """A dead letter with all that it holds. `value` is JSON where the bytes are JSON, else text, else hexadecimal."""
+    """A dead letter with all that it holds. `value` is JSON where the bytes are JSON, else what the topic's format
+    makes of them, else text, else hexadecimal."""
 
     letter: DeadLetter
     value: object
@@ -55,7 +57,7 @@ def letters(
     """The dead letters of a processor, those that fit the filters. Blocks as it goes."""
     starts, ends = _range(admin, processor)
     for record in asking.read_to_ends(reader, starts, ends, clock, progress):
-        letter = letter_of(record)
+        letter = letter_of(processor.topic, record)
         if (key is None or letter.key == key) and (reason is None or letter.reason == reason):
             yield letter
 
@@ -97,43 +99,53 @@ def whole(
     until = {place: NextOffset(offset + 1)}
     for record in asking.read_to_ends(reader, {place: NextOffset(offset)}, until, clock):
         if record.offset == Offset(offset):
-            return _whole(record)
+            return _whole(processor.topic, record)
     raise ConfigError(f"no dead letter stands at {partition}:{offset} of {place.topic}: the offset holds no record")
 
 
-def _whole(record: Record) -> Whole:
+def _whole(topic: AnyTopic, record: Record) -> Whole:
     return Whole(
-        letter_of(record),
-        shown_value(record.value),
+        letter_of(topic, record),
+        shown_value(topic, record.value),
         {name: None if value is None else value.decode("utf-8", "backslashreplace") for name, value in record.headers},
         names.text(record.headers, names.ERROR_STACK) or "",
         record.timestamp_ms,
     )
 
 
-def shown_value(value: bytes | None) -> object:
+def shown_value(topic: AnyTopic, value: bytes | None) -> object:
     """A value as people can read it."""
     if value is None:
         return None
     try:
+        # First, since a type may leave out fields that somebody wrote.
         decoded: object = msgspec.json.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
-    else:
+        decoded = _decoded(topic, value)
+    if not isinstance(decoded, bytes):
         return decoded
     try:
-        return value.decode("utf-8")
+        return decoded.decode()
     except UnicodeDecodeError:
-        return value.hex(" ")
+        return decoded.hex(" ")
 
 
-def letter_of(record: Record) -> DeadLetter:
+def _decoded(topic: AnyTopic, value: bytes) -> object:
+    """What the topic's format makes of a value, in JSON's terms; the bytes themselves where that is nothing."""
+    try:
+        decoded = topic.value_serde.decode(value, topic=topic.name)
+    except StreamqError:  # that may be why it is a dead letter
+        return value
+    return decoded if isinstance(decoded, bytes) else msgspec.to_builtins(decoded, enc_hook=str)
+
+
+def letter_of(topic: AnyTopic, record: Record) -> DeadLetter:
     """What a dead letter's headers say. The topic may hold what others wrote, so nothing is taken for granted."""
     headers = record.headers
     return DeadLetter(
         record.partition,
         record.offset,
-        asking.shown(record.key),
+        asking.shown_key(topic, record.key),
         names.text(headers, names.REASON) or "unknown",
         names.text(headers, names.ERROR_TYPE) or "",
         names.text(headers, names.ERROR_MESSAGE) or "",

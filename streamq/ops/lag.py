@@ -15,8 +15,9 @@ from streamq.tasks.processor import Processor
 
 
 class PartitionLag(msgspec.Struct, frozen=True):
-    """One partition. `lag` counts offsets from the committed one to the end; `finished` of them are done already, by
-    the commit's map. `behind_s` is the age of the oldest record that is not settled. `head_*` tell of that record."""
+    """One partition. `lag` counts offsets from the committed one to the end, 0 if no record stands among them (a topic
+    may end in transaction markers); `finished` of them are done already, by the commit's map. `behind_s` is the age of
+    the oldest record that is not settled; `head_*` tell of that record."""
 
     processor: str
     group: str
@@ -34,19 +35,23 @@ class PartitionLag(msgspec.Struct, frozen=True):
 
 
 def lag_of(admin: AdminPort, reader: ReaderPort, processor: Processor, clock: Clock) -> Sequence[PartitionLag]:
-    """A row for each partition of a processor's topic. Blocks."""
+    """A row for each partition of a processor's topic. Blocks.
+
+    Raises:
+        ConfigError: the topic does not exist.
+        RetriableError: the brokers did not answer in time: ask again.
+    """
     topic = asking.topic_there(admin, processor.topic.name)
     partitions = asking.partitions_of(topic)
     committed = asking.committed(admin, processor.group, partitions)
     ends = asking.ends(admin, partitions)
     starts = asking.earliest(admin, partitions)
-    positions = {one: _position(committed.get(one), starts[one]) for one in partitions}
+    positions = {one: _position(committed[one], starts[one]) for one in partitions}
     heads = asking.heads(reader, positions, ends, clock)
     dead = dead_letters(admin, processor)
     now = clock.time()
     return [
-        _row(processor, one, committed.get(one), positions[one], ends[one], heads.get(one), dead, now)
-        for one in partitions
+        _row(processor, one, committed[one], positions[one], ends[one], heads[one], dead, now) for one in partitions
     ]
 
 
@@ -72,11 +77,11 @@ def _row(
         place.partition,
         None if committed is None else committed.next_offset,
         end,
-        max(0, end - position),
+        0 if head is None else end - position,
         0 if offsets is None else offsets.end - offsets.base - len(offsets.unsettled),
         0.0 if head is None else max(0.0, now - head.timestamp_ms / 1000),
         None if head is None else head.offset,
-        None if head is None else asking.shown(head.key),
+        None if head is None else asking.shown_key(processor.topic, head.key),
         None if head is None else _attempts(offsets, head),
         dead.get(place.partition, 0),
     )

@@ -14,7 +14,7 @@ from streamq.tasks.processor import Processor
 
 
 class Oldest(msgspec.Struct, frozen=True):
-    """The record that a member has not settled for the longest time."""
+    """The record that has not been settled for the longest time, of a partition or of all that a member has."""
 
     partition: int
     offset: int
@@ -24,7 +24,8 @@ class Oldest(msgspec.Struct, frozen=True):
 
 
 class Member(msgspec.Struct, frozen=True):
-    """One member of a processor's group."""
+    """One member of a processor's group. `heads`: the oldest unsettled record of each of its partitions that has one;
+    `oldest`: the oldest of these."""
 
     processor: str
     group: str
@@ -36,6 +37,7 @@ class Member(msgspec.Struct, frozen=True):
     partitions: tuple[int, ...]
     lag: int
     oldest: Oldest | None
+    heads: tuple[Oldest, ...]
 
 
 def members_of(admin: AdminPort, reader: ReaderPort, processor: Processor, clock: Clock) -> Sequence[Member]:
@@ -47,6 +49,7 @@ def members_of(admin: AdminPort, reader: ReaderPort, processor: Processor, clock
     found = []
     for member in sorted(group.members, key=lambda one: (one.host, one.client_id)):
         mine = [rows[number] for number in _numbers(member, processor) if number in rows]
+        heads = tuple(head for row in mine if (head := _head(row)) is not None)
         found.append(
             Member(
                 processor.name,
@@ -58,7 +61,8 @@ def members_of(admin: AdminPort, reader: ReaderPort, processor: Processor, clock
                 member.instance_id,
                 _numbers(member, processor),
                 sum(row.lag for row in mine),
-                _oldest(mine),
+                max(heads, key=lambda one: one.age_s, default=None),
+                heads,
             )
         )
     return found
@@ -68,9 +72,7 @@ def _numbers(member: MemberInfo, processor: Processor) -> tuple[int, ...]:
     return tuple(one.partition for one in member.partitions if one.topic == processor.topic.name)
 
 
-def _oldest(rows: Sequence[PartitionLag]) -> Oldest | None:
-    waiting = [row for row in rows if row.head_offset is not None]
-    if not waiting:
+def _head(row: PartitionLag) -> Oldest | None:
+    if row.head_offset is None:
         return None
-    row = max(waiting, key=lambda one: one.behind_s)
-    return Oldest(row.partition, row.head_offset or 0, row.head_key, row.head_attempts, row.behind_s)
+    return Oldest(row.partition, row.head_offset, row.head_key, row.head_attempts, row.behind_s)

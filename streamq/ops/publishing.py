@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from streamq.model.errors import ConfigError, PublishError, SerdeError
+from streamq.model.errors import ConfigError, PublishError, RecordTooLargeError, SerdeError, TopicConfigError
 from streamq.tasks.publication import Publication
 from streamq.tasks.topic import AnyTopic
 
@@ -18,10 +18,11 @@ T = TypeVar("T")
 
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a line holds: the value as JSON, and what goes with it."""
+    """What a line holds: the value as JSON (null is a tombstone, where the topic's type has room for one), and what
+    goes with it."""
 
-    value: msgspec.Raw = msgspec.Raw(b"null")
-    key: str | int | None = None
+    value: msgspec.Raw
+    key: object = None
     headers: dict[str, str] = {}
     partition: int | None = None
 
@@ -34,10 +35,11 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What came of a file."""
+    """What came of a file. `stopped_at`: the line at which it stopped; nothing from there on was published."""
 
     published: int
     refused: tuple[Refused, ...]
+    stopped_at: int | None = None
 
 
 class Publishes(Protocol):
@@ -74,30 +76,57 @@ def _name(kind: object) -> str:
     return getattr(kind, "__name__", str(kind))
 
 
-def key_of(topic: AnyTopic, key: str | int | None) -> object:
-    """A key of the topic's type out of text.
+def key_of(topic: AnyTopic, key: object) -> object:
+    """A key of the topic's type out of what a line of JSON holds. What does not fit is left to the topic's format,
+    which refuses it.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is no number where the topic's keys are.
     """
-    if key is None:
-        return None
-    if topic.key_type is int:
+    kind = topic.key_type
+    if kind is int and isinstance(key, str):
         try:
             return int(key)
         except ValueError:
             raise ConfigError(f"key is {key!r}: topic {topic.name} has whole numbers as keys") from None
-    return str(key).encode() if topic.key_type is bytes else str(key)
+    if kind is bytes and isinstance(key, str):
+        return key.encode()
+    return str(key) if kind is str and type(key) is int else key
+
+
+def key_from_text(topic: AnyTopic, text: str | None) -> object:
+    """A key of the topic's type out of a command's argument: the text itself where keys are text, bytes or numbers,
+    else JSON.
+
+    Raises:
+        ConfigError: it is no number where the topic's keys are.
+    """
+    if text is None or topic.key_type in {str, bytes, int}:
+        return key_of(topic, text)
+    try:
+        found: object = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text  # an Avro schema may be plain text, too
+    return found
+
+
+def key_bytes(topic: AnyTopic, text: str | None) -> bytes | None:
+    """The bytes that a key has in its topic, out of a command's argument.
+
+    Raises:
+        ConfigError, SerdeError: no such key can be there.
+    """
+    return None if text is None else topic.key_serde.encode(key_from_text(topic, text), topic=topic.name)
 
 
 def publish_lines(
     publish: Publishes, topic: AnyTopic, lines: Iterable[bytes], progress: Callable[[int], None] | None = None
 ) -> Summary:
-    """Publish a file's lines. One that cannot be published is noted and the others go on. Blocks until each is
-    confirmed."""
+    """Publish a file's lines. One that cannot be published is noted and the others go on; when the brokers take no
+    more, or the topic is missing and may not be created, it stops. Blocks until each is confirmed or has failed."""
     refused: list[Refused] = []
     waiting: deque[tuple[int, Publication]] = deque()
-    published = 0
+    published, stopped_at = 0, None
     for number, text in enumerate(lines, 1):
         if progress is not None:
             progress(len(text))
@@ -107,11 +136,22 @@ def publish_lines(
             waiting.append((number, _publish(publish, topic, text)))
         except (SerdeError, ConfigError, PublishError) as error:
             refused.append(Refused(number, str(error)))
+            if _concerns_all(error):
+                stopped_at = number
+                break
         if len(waiting) >= IN_FLIGHT:
             published += _confirm(waiting.popleft(), refused)
     while waiting:
         published += _confirm(waiting.popleft(), refused)
-    return Summary(published, tuple(sorted(refused, key=lambda one: one.line)))
+    return Summary(published, tuple(sorted(refused, key=lambda one: one.line)), stopped_at)
+
+
+def _concerns_all(error: SerdeError | ConfigError | PublishError) -> bool:
+    """Whether the next line would fare no better: there is no topic, or the brokers made no room within the app's
+    time-out, and each line to come would wait as long in vain."""
+    return isinstance(error, TopicConfigError) or (
+        isinstance(error, PublishError) and not isinstance(error.__cause__, RecordTooLargeError)
+    )
 
 
 def _publish(publish: Publishes, topic: AnyTopic, text: bytes) -> Publication:

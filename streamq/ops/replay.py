@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from streamq.model.errors import ConfigError
+from streamq.model.errors import ConfigError, StaleMemberError
 from streamq.model.ports import AdminPort
 from streamq.model.records import AtTime, CommitPoint, NextOffset, OffsetSpec, TopicPartition
 from streamq.ops import asking
@@ -20,17 +20,20 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
 class Span(msgspec.Struct, frozen=True):
-    """What of one partition is replayed: offsets from `start` to below `end`; `position` is where it goes on."""
+    """What of one partition is replayed: offsets from `start` to below `end`; `position` is where it goes on. `begun`:
+    the replay's group has committed an offset there."""
 
     partition: int
     start: int
     end: int
     position: int
+    begun: bool
 
 
 class Plan(msgspec.Struct, frozen=True):
     """A whole replay. `resumed`: its group has offsets already, from an earlier run under this name."""
 
+    name: str
     processor: str
     group: str
     topic: str
@@ -46,12 +49,11 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def left_at_most(self) -> int:
         """Offsets still to be looked at."""
-        return sum(max(0, span.end - span.position) for span in self.spans)
+        return sum(span.end - span.position for span in self.spans)
 
-    def bounds(self) -> Bounds:
-        """What an owner of this replay reads."""
-        ends = {TopicPartition(self.topic, span.partition): NextOffset(span.end) for span in self.spans}
-        return Bounds(ends, None if self.key is None else self.key.encode())
+    def bounds(self, key: bytes | None) -> Bounds:
+        """What an owner of this replay reads; `key` as it stands in the topic."""
+        return Bounds({TopicPartition(self.topic, span.partition): NextOffset(span.end) for span in self.spans}, key)
 
 
 Limit = datetime | Mapping[int, int] | None
@@ -69,11 +71,12 @@ def replay_group(processor: Processor, name: str) -> str:
     return f"{processor.group}.replay.{name}"
 
 
-def plan(admin: AdminPort, processor: Processor, name: str, *, since: Limit, until: Limit, key: bytes | None) -> Plan:
+def plan(admin: AdminPort, processor: Processor, name: str, *, since: Limit, until: Limit, key: str | None) -> Plan:
     """Fix what is replayed. A key is looked for in all partitions: nobody knows how its producers chose one. Blocks.
 
     Raises:
-        ConfigError: the range is inverted, empty or no longer retained; the message says what is retained.
+        ConfigError: the range is inverted, empty or no longer retained (the message says what is), or it is not the one
+            that a replay of this name was begun with.
     """
     topic = asking.topic_there(admin, processor.topic.name)
     partitions = asking.partitions_of(topic)
@@ -87,14 +90,26 @@ def plan(admin: AdminPort, processor: Processor, name: str, *, since: Limit, unt
     for one in partitions:
         start, end = max(starts[one], retained[one]), min(stops[one], ends[one])
         if start < end:
-            point = committed.get(one)
-            spans.append(Span(one.partition, start, end, start if point is None else point.next_offset))
+            point = committed[one]
+            # Where retention has passed it, it goes on at what is left.
+            stands = None if point is None else max(point.next_offset, retained[one])
+            spans.append(_span(name, one, start, end, stands))
     if not spans:
         kept = ", ".join(f"{one.partition}:{retained[one]} to {one.partition}:{ends[one]}" for one in partitions)
         raise ConfigError(f"the range holds no record of topic {topic.name}: retained are offsets {kept}")
-    text = None if key is None else key.decode("utf-8", "backslashreplace")
-    resumed = any(point is not None for point in committed.values())
-    return Plan(processor.name, group, topic.name, text, tuple(spans), resumed)
+    return Plan(name, processor.name, group, topic.name, key, tuple(spans), any(span.begun for span in spans))
+
+
+def _span(name: str, place: TopicPartition, start: int, end: int, stands: int | None) -> Span:
+    if stands is None:
+        return Span(place.partition, start, end, start, False)
+    if not start <= stands <= end:
+        at = place.partition
+        raise ConfigError(
+            f"replay {name!r} stands at {at}:{stands}, which is not within {at}:{start} to {at}:{end} as "
+            "asked for now: give the range that it was begun with, or another --name"
+        )
+    return Span(place.partition, start, end, stands, True)
 
 
 def _check_order(since: Limit, until: Limit) -> None:
@@ -129,13 +144,22 @@ def _located(
 
 
 def begin(admin: AdminPort, replay: Plan) -> None:
-    """Commit where a replay starts, if it has not begun yet. Blocks.
+    """Commit where a replay starts, in the partitions where it has not begun yet. Blocks.
 
     Raises:
-        StaleMemberError: it runs elsewhere now.
+        StaleMemberError: it runs elsewhere now, or did until a moment ago; the message says where.
     """
-    if not replay.resumed:
-        points = {
-            TopicPartition(replay.topic, span.partition): CommitPoint(NextOffset(span.start)) for span in replay.spans
-        }
+    group = admin.describe_group(replay.group, asking.TIMEOUT_S)
+    if group is not None and group.members:
+        hosts = ", ".join(sorted({member.host.lstrip("/") for member in group.members}))
+        raise StaleMemberError(
+            f"replay {replay.name!r} runs already, on {hosts}: wait for its end (or, if it was killed, some seconds), "
+            "or use another --name"
+        )
+    points = {
+        TopicPartition(replay.topic, span.partition): CommitPoint(NextOffset(span.start))
+        for span in replay.spans
+        if not span.begun
+    }
+    if points:
         admin.set_group_offsets(replay.group, points, asking.TIMEOUT_S)

@@ -35,21 +35,20 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """A topic as an app needs it. `exact`: it is derived, so that its settings are ours to say."""
+    """A topic as an app needs it, and what for."""
 
     spec: TopicSpec
     purpose: str
-    exact: bool
 
 
 def wanted(admin: AdminPort, topics: Iterable[AnyTopic], processors: Iterable[Processor]) -> Sequence[Wanted]:
     """All topics of an app: those it declares, then those that follow from its processors. Blocks."""
-    declared = [Wanted(topic.spec, "declared", False) for topic in topics]
+    declared = [Wanted(topic.spec, "declared") for topic in topics]
     derived = []
     for processor in processors:
         source, config = _source(admin, processor.topic.spec)
         spec = derived_spec(processor.dead_letter_topic, source, config)
-        derived.append(Wanted(spec, f"dead letters of {processor.name}", True))
+        derived.append(Wanted(spec, f"dead letters of {processor.name}"))
     return [*declared, *derived]
 
 
@@ -78,9 +77,13 @@ def status(admin: AdminPort, topics: Sequence[Wanted]) -> Sequence[Status]:
     return rows
 
 
-def create(admin: AdminPort, topics: Sequence[Wanted]) -> dict[str, bool]:
+def create(admin: AdminPort, topics: Iterable[AnyTopic], processors: Iterable[Processor]) -> dict[str, bool]:
     """Create what is missing, by name: True if it was, False if it was there. Blocks."""
-    return {one.spec.name: admin.create_topic(creatable(one.spec), 3 * TIMEOUT_S) for one in topics}
+    created = {topic.name: admin.create_topic(topic.spec, 3 * TIMEOUT_S) for topic in topics}
+    # What is derived follows its source's settings: they are asked for once the source is there.
+    for one in wanted(admin, (), processors):
+        created[one.spec.name] = admin.create_topic(creatable(one.spec), 3 * TIMEOUT_S)
+    return created
 
 
 def creatable(spec: TopicSpec) -> TopicSpec:

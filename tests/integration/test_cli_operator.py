@@ -103,8 +103,8 @@ def test_publish_one_and_many(scene: Scene, run: Run) -> None:
         (("replay", APP, "wait", "--from-offset", "0:9", "--to-offset", "0:3"), "is not below --to-offset 0:3"),
         (("replay", APP, "wait", "--from-offset", "7:0"), "--from-offset names partition 7: the topic has 0 to 1"),
         (("replay", APP, "wait", "--from-offset", "zero"), "--from-offset is 'zero': use PARTITION:OFFSET"),
-        (("replay", APP, "wait", "--name", "a b"), "--name is 'a b': use 1 to 60 letters"),
-        (("replay", APP, "wait"), "the range holds no record of topic"),
+        (("replay", APP, "wait", "--key", "k", "--name", "a b"), "--name is 'a b': use 1 to 60 letters"),
+        (("replay", APP, "wait", "--key", "k"), "the range holds no record of topic"),
         (("lag", APP, "--bootstrap-servers", "nowhere"), "'nowhere'"),
     ],
 )

@@ -1,0 +1,135 @@
+"""A replay is planned before anything runs: its range, its group, and whether it may go on under its name."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from streamq.model.errors import ConfigError, StaleMemberError
+from streamq.model.ports import ConsumerOptions
+from streamq.model.records import NextOffset, TopicPartition
+from streamq.ops import replay
+from streamq.ops.replay import Limit, Plan, Span
+
+from .shop import NOW_S, Shop
+from .test_lag import Ignores
+
+NOW = datetime.fromtimestamp(NOW_S, UTC)
+GROUP = "shop.charge.replay.r"
+
+
+def filled(shop: Shop) -> Shop:
+    """Five records in partition 0, one a minute, and one in partition 1."""
+    shop.create("orders")
+    for ago_s in (300.0, 240.0, 180.0, 120.0, 60.0):
+        shop.append(0, ago_s=ago_s)
+    shop.append(1, ago_s=10.0)
+    return shop
+
+
+def plan(shop: Shop, since: Limit = None, until: Limit = None, key: str | None = None) -> Plan:
+    return replay.plan(shop.admin, shop.charge, "r", since=since, until=until, key=key)
+
+
+def spans(found: Plan) -> list[tuple[int, int, int]]:
+    return [(span.partition, span.start, span.end) for span in found.spans]
+
+
+def test_times_become_offsets_in_each_partition(shop: Shop) -> None:
+    found = plan(filled(shop), NOW - timedelta(seconds=240), NOW - timedelta(seconds=60))
+    assert spans(found) == [(0, 1, 4)]
+    assert (found.group, found.resumed, found.records_at_most, found.left_at_most) == (GROUP, False, 3, 3)
+
+
+def test_the_ends_are_those_of_now(shop: Shop) -> None:
+    found = plan(filled(shop), NOW - timedelta(seconds=120))
+    shop.append(0)
+    assert spans(found) == [(0, 3, 5), (1, 0, 1)]
+    assert found.bounds(b"k").ends == {
+        TopicPartition("orders", 0): NextOffset(5),
+        TopicPartition("orders", 1): NextOffset(1),
+    }
+    assert found.bounds(b"k").key == b"k"
+
+
+def test_offsets_name_the_partitions_that_are_meant(shop: Shop) -> None:
+    assert spans(plan(filled(shop), {0: 1}, {0: 3})) == [(0, 1, 3)]
+    assert spans(plan(shop, {0: 4})) == [(0, 4, 5)]
+    assert spans(plan(shop, None, {0: 2})) == [(0, 0, 2), (1, 0, 1)]
+
+
+def test_a_key_is_looked_for_everywhere(shop: Shop) -> None:
+    assert spans(plan(filled(shop), key="k")) == [(0, 0, 5), (1, 0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "message"),
+    [
+        (NOW, NOW - timedelta(seconds=1), r"--from .* is not before --to .*: exchange them"),
+        (NOW, NOW, r"--from .* is not before --to"),
+        ({0: 3}, {0: 3}, r"--from-offset 0:3 is not below --to-offset 0:3: exchange them"),
+        ({7: 0}, None, r"--from-offset names partition 7: the topic has 0 to 1"),
+        (None, {7: 0}, r"--to-offset names partition 7: the topic has 0 to 1"),
+        ({0: 99}, None, r"the range holds no record of topic orders: retained are offsets 0:2 to 0:5, 1:0 to 1:1"),
+        (None, NOW - timedelta(days=9), r"holds no record of topic orders: retained are offsets 0:2 to 0:5"),
+        ({0: 0}, {0: 2}, r"holds no record of topic orders: retained are offsets 0:2 to 0:5"),
+    ],
+)
+def test_a_range_that_cannot_be_is_refused(shop: Shop, since: Limit, until: Limit, message: str) -> None:
+    filled(shop)
+    shop.cluster.delete_records(TopicPartition("orders", 0), 2)
+    with pytest.raises(ConfigError, match=message):
+        plan(shop, since, until)
+
+
+def test_a_missing_topic_is_told(shop: Shop) -> None:
+    with pytest.raises(ConfigError, match="topic orders does not exist"):
+        plan(shop)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x" * 61, "ä"])
+def test_a_name_that_no_group_can_have_is_refused(shop: Shop, name: str) -> None:
+    with pytest.raises(ConfigError, match="use 1 to 60 letters, digits, '_' and '-'"):
+        replay.replay_group(shop.charge, name)
+
+
+def test_what_has_begun_goes_on_where_it_stands(shop: Shop) -> None:
+    replay.begin(shop.admin, plan(filled(shop), {0: 1}, {0: 4}))
+    shop.commit(0, 3, group=GROUP)
+    found = plan(shop, {0: 1}, {0: 4})
+    assert found.spans == (Span(0, 1, 4, 3, True),)
+    assert (found.resumed, found.left_at_most) == (True, 1)
+    replay.begin(shop.admin, found)
+    assert shop.cluster.committed(GROUP)[TopicPartition("orders", 0)].next_offset == 3, "it does not begin again"
+
+
+def test_a_partition_that_joins_later_begins_at_its_start(shop: Shop) -> None:
+    replay.begin(shop.admin, plan(filled(shop), {0: 1}, {0: 4}))
+    shop.append(1)
+    replay.begin(shop.admin, plan(shop, {0: 1, 1: 1}, {0: 4}))
+    assert {one.partition: point.next_offset for one, point in shop.cluster.committed(GROUP).items()} == {0: 1, 1: 1}
+
+
+@pytest.mark.parametrize(("since", "until"), [({0: 2}, {0: 5}), ({0: 0}, {0: 1})])
+def test_another_range_under_a_used_name_is_refused(shop: Shop, since: Limit, until: Limit) -> None:
+    """It would run what was not asked for, or leave out what was."""
+    replay.begin(shop.admin, plan(filled(shop), {0: 1}, {0: 4}))
+    shop.commit(0, 2 if until == {0: 1} else 1, group=GROUP)
+    with pytest.raises(ConfigError, match=r"replay 'r' stands at 0:\d, which is not within 0:.*another --name"):
+        plan(shop, since, until)
+
+
+def test_retention_moves_a_replay_on(shop: Shop) -> None:
+    replay.begin(shop.admin, plan(filled(shop), {0: 0}, {0: 5}))
+    shop.cluster.delete_records(TopicPartition("orders", 0), 3)
+    assert plan(shop, {0: 0}, {0: 5}).spans == (Span(0, 3, 5, 3, True),)
+
+
+def test_one_that_runs_is_not_started_twice(shop: Shop) -> None:
+    found = plan(filled(shop))
+    consumer = shop.cluster.consumer(ConsumerOptions(GROUP, "elsewhere"))
+    consumer.subscribe("orders", Ignores())
+    consumer.poll(0.0, 1)
+    with pytest.raises(StaleMemberError, match=r"replay 'r' runs already, on .*: wait for its end"):
+        replay.begin(shop.admin, found)

@@ -1,0 +1,84 @@
+"""Topics at a worker's start: what is created, what is extended, what is an error with the command that mends it."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamq.model.errors import TopicConfigError
+from streamq.model.records import TopicSpec
+from streamq.ops.topics import ensure_processor_topics
+
+from .shop import Shop
+
+DLQ = "shop.charge.dlq"
+
+
+def ensure(shop: Shop, *, create: bool = True) -> int:
+    return ensure_processor_topics(shop.admin, shop.charge, create=create, timeout_s=5.0)
+
+
+def partitions(shop: Shop, topic: str) -> int:
+    return len(shop.cluster.partitions(topic))
+
+
+def test_both_topics_are_created(shop: Shop) -> None:
+    assert ensure(shop) == 2
+    assert (partitions(shop, "orders"), partitions(shop, DLQ)) == (2, 2)
+
+
+def test_a_dead_letter_topic_follows_its_source(shop: Shop) -> None:
+    config = {"max.message.bytes": "2000000", "min.insync.replicas": "1", "retention.ms": "1000"}
+    shop.admin.create_topic(TopicSpec("orders", 5, None, config), 1.0)
+    assert ensure(shop) == 5
+    found = shop.admin.topic_config(DLQ, 1.0)
+    assert partitions(shop, DLQ) == 5
+    assert found["max.message.bytes"] == str(2_000_000 + 64 * 1024), "room for the headers"
+    assert {
+        name: found[name]
+        for name in (
+            "cleanup.policy",
+            "retention.ms",
+            "retention.bytes",
+            "message.timestamp.type",
+            "message.timestamp.after.max.ms",
+            "min.insync.replicas",
+        )
+    } == {
+        "cleanup.policy": "delete",
+        "retention.ms": "-1",
+        "retention.bytes": "-1",
+        "message.timestamp.type": "CreateTime",
+        "message.timestamp.after.max.ms": "9223372036854775807",
+        "min.insync.replicas": "1",
+    }
+
+
+def test_too_few_partitions_are_extended_and_more_are_accepted(shop: Shop) -> None:
+    shop.create("orders", DLQ)
+    shop.admin.add_partitions("orders", 4, 1.0)
+    assert ensure(shop) == 4
+    assert partitions(shop, DLQ) == 4
+    shop.admin.add_partitions(DLQ, 9, 1.0)
+    assert ensure(shop, create=False) == 4
+    assert partitions(shop, DLQ) == 9
+
+
+def test_where_creating_is_forbidden_the_command_is_told(shop: Shop) -> None:
+    with pytest.raises(TopicConfigError, match="topic orders does not exist, and creating topics is forbidden") as told:
+        ensure(shop, create=False)
+    assert "`kafka-topics.sh --bootstrap-server BROKERS --create --topic orders --partitions 2`" in str(told.value)
+    shop.create("orders")
+    with pytest.raises(TopicConfigError, match=r"topic shop\.charge\.dlq of processor charge does") as told:
+        ensure(shop, create=False)
+    assert "--create --topic shop.charge.dlq --partitions 2" in str(told.value)
+    assert "--config retention.ms=-1" in str(told.value)
+    assert partitions(shop, DLQ) == 0
+
+
+def test_where_extending_is_forbidden_the_command_is_told(shop: Shop) -> None:
+    shop.create("orders", DLQ)
+    shop.admin.add_partitions("orders", 4, 1.0)
+    with pytest.raises(TopicConfigError, match=r"has 2 partitions, its source orders has 4") as told:
+        ensure(shop, create=False)
+    assert f"`kafka-topics.sh --bootstrap-server BROKERS --alter --topic {DLQ} --partitions 4`" in str(told.value)
+    assert partitions(shop, DLQ) == 2
