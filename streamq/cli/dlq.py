@@ -122,6 +122,4 @@ def _text(whole: Whole) -> str:
         "headers",
         *(f"  {name} = {text}" for name, text in whole.headers.items() if not name.startswith("streamq.error.")),
     ]
-    text = "\n".join([*lines, "stack", whole.stack.rstrip()] if whole.stack else lines)
-    # Anybody may have written the record: nothing in it may command the terminal.
-    return "".join(one if one in "\n\t" or one.isprintable() else repr(one)[1:-1] for one in text)
+    return output.printable("\n".join([*lines, "stack", whole.stack.rstrip()] if whole.stack else lines))

@@ -105,7 +105,7 @@ def make_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
         numbers = bool(rows) and all(isinstance(row[at], int | float) or row[at] is None for row in rows)
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell(value)) for value in row))
+        table.add_row(*(Text(printable(cell(value))) for value in row))
     return table
 
 
@@ -116,6 +116,12 @@ def cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.1f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def printable(text: str) -> str:
+    """The text with its control characters written out. Anybody may have written a record: nothing in it may command
+    the terminal."""
+    return "".join(one if one in "\n\t" or one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def duration(seconds: float) -> str:
