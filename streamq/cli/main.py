@@ -51,12 +51,24 @@ class CommandLine:
             SystemExit: always; 0 done, 1 the operation failed, 2 wrong usage or configuration, 130 Ctrl-C.
         """
         try:
+            _check_text(sys.argv[1:] if arguments is None else arguments)
             self.commands(args=arguments, prog_name="streamq")
         except StreamqError as error:
             if self.debug:
                 raise
             sys.stderr.write(f"error: {error}\n")
             raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Python hands over bytes that are no UTF-8 as lone surrogates, which nothing after this could write."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(
+                f"argument {argument!r} is no UTF-8 text: mend it; other bytes can be published by a program only"
+            ) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

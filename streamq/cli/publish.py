@@ -51,13 +51,27 @@ def publish(
         )
     if (value is None) == (file is None):
         raise ConfigError("use either --value for one record or --file for many")
+    if file is not None and not (key is None and partition is None and not header):
+        raise ConfigError("--key, --partition and --header go with --value: with --file each line holds its own")
+    headers = _headers(header)
     try:
+        _check_reachable(app, declared)
         if file is not None:
             _publish_file(app, declared, file, json)
         else:
-            _publish_one(app, declared, value or "", key, _headers(header), partition, json)
+            _publish_one(app, declared, value or "", key, headers, partition, json)
     finally:
         app.close()
+
+
+def _check_reachable(app: App, topic: AnyTopic) -> None:
+    from streamq.ops.publishing import check_reachable
+
+    admin = app.clients.admin()
+    try:
+        check_reachable(admin, topic)
+    finally:
+        admin.close()
 
 
 def _headers(pairs: list[str] | None) -> dict[str, str]:

@@ -6,7 +6,7 @@ import re
 import shlex
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -57,7 +57,8 @@ def replay(
     """Run a processor's handler over a part of its topic again, in a group of its own.
 
     The live group is not touched. The ends are fixed when the replay begins. Handlers run with their effects; what
-    fails is retried, and given up into the processor's dead-letter topic, marked with the replay's group.
+    fails is retried, and given up into the processor's dead-letter topic, marked with the replay's group. Ctrl-C lets
+    running handlers end; a second one waits for none. Either way the replay goes on under its name.
     """
     from streamq.model.errors import ConfigError
     from streamq.ops import publishing
@@ -188,7 +189,7 @@ def _watch(owner: Owner, plan: Plan, *, quiet: bool) -> bool:
             over.set()
 
     thread = threading.Thread(target=work, name="replay", daemon=True)
-    with _signals_to(owner.request_stop):
+    with _signals_to(owner):
         thread.start()
         if not quiet:
             typer.echo(f"replaying {plan.left_at_most:,} offsets of {plan.topic} as {plan.group}", err=True)
@@ -208,10 +209,20 @@ def _watch(owner: Owner, plan: Plan, *, quiet: bool) -> bool:
 
 
 @contextmanager
-def _signals_to(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGINT and SIGTERM call `stop` in here. Main thread only."""
+def _signals_to(owner: Owner) -> Iterator[None]:
+    """The first SIGINT or SIGTERM in here lets the owner drain, the second lets it wait for no handler. Main thread
+    only."""
+    stopping = False
+
+    def step() -> None:
+        nonlocal stopping
+        if stopping:
+            owner.request_abort()
+        stopping = True
+        owner.request_stop()
+
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: stop()) for number in numbers}
+    before = {number: signal.signal(number, lambda *_: step()) for number in numbers}
     try:
         yield
     finally:

@@ -9,6 +9,9 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from streamq.model.errors import ConfigError, PublishError, RecordTooLargeError, SerdeError, TopicConfigError
+from streamq.model.ports import AdminPort
+from streamq.ops.asking import TIMEOUT_S
+from streamq.serde.raw import RawSerde
 from streamq.tasks.publication import Publication
 from streamq.tasks.topic import AnyTopic
 
@@ -62,7 +65,7 @@ def value_of(topic: AnyTopic, text: bytes) -> object:
     Raises:
         SerdeError: it is not of that type; the message names the field.
     """
-    if topic.value_type is bytes:
+    if _holds_bytes(topic):
         return text
     try:
         return msgspec.json.decode(text, type=topic.value_type)
@@ -70,6 +73,33 @@ def value_of(topic: AnyTopic, text: bytes) -> object:
         raise SerdeError(f"value is not a {_name(topic.value_type)} of topic {topic.name}: {error}") from error
     except (TypeError, RecursionError):
         return topic.value_serde.decode(text, topic=topic.name)  # a type that msgspec does not know: a pydantic model
+
+
+def value_of_line(topic: AnyTopic, text: bytes) -> object:
+    """A value out of what a line of JSON holds. Where the topic holds raw bytes, a JSON text stands for its UTF-8, null
+    for a tombstone, and other JSON for itself.
+
+    Raises:
+        SerdeError: it is not of that type; the message names the field.
+    """
+    if not _holds_bytes(topic):
+        return value_of(topic, text)
+    try:
+        found: object = msgspec.json.decode(text)
+    except RecursionError:
+        return text
+    match found:
+        case None:
+            return None
+        case str():
+            return found.encode()
+        case _:
+            return text
+
+
+def _holds_bytes(topic: AnyTopic) -> bool:
+    serde: object = topic.value_serde
+    return isinstance(serde, RawSerde)
 
 
 def _name(kind: object) -> str:
@@ -119,6 +149,16 @@ def key_bytes(topic: AnyTopic, text: str | None) -> bytes | None:
     return None if text is None else topic.key_serde.encode(key_from_text(topic, text), topic=topic.name)
 
 
+def check_reachable(admin: AdminPort, topic: AnyTopic) -> None:
+    """See that the brokers answer before anything is published: publishing itself is patient with them, and a wrong
+    address would be told only after the app's `publish_timeout_s`. Blocks.
+
+    Raises:
+        BrokerError: they do not answer; the message names them.
+    """
+    admin.describe_topics([topic.name], TIMEOUT_S)
+
+
 def publish_lines(
     publish: Publishes, topic: AnyTopic, lines: Iterable[bytes], progress: Callable[[int], None] | None = None
 ) -> Summary:
@@ -161,7 +201,7 @@ def _publish(publish: Publishes, topic: AnyTopic, text: bytes) -> Publication:
         raise SerdeError(
             f'line is not usable: {error}; use {{"key": …, "value": …, "headers": {{…}}, "partition": …}}'
         ) from error
-    value = value_of(topic, bytes(line.value))
+    value = value_of_line(topic, bytes(line.value))
     return publish(topic, value, key=key_of(topic, line.key), headers=line.headers, partition=line.partition)
 
 

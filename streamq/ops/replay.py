@@ -130,7 +130,7 @@ def _located(
     if limit is None:
         return default
     if isinstance(limit, datetime):
-        specs: dict[TopicPartition, OffsetSpec] = dict.fromkeys(partitions, AtTime(int(limit.timestamp() * 1000)))
+        specs: dict[TopicPartition, OffsetSpec] = dict.fromkeys(partitions, AtTime(_at_ms(limit)))
         return await_answer(admin.list_offsets(specs), asking.TIMEOUT_S + 1, "the offsets at that time")
     known = {one.partition for one in partitions}
     for partition in limit:
@@ -141,6 +141,12 @@ def _located(
         one: NextOffset(limit.get(one.partition, default[one] if option == "--to-offset" else 2**62))
         for one in partitions
     }
+
+
+def _at_ms(time: datetime) -> int:
+    """Kafka's number for a time. Below 0 it has other meanings (-1 is the end of the log, -2 its start, KIP-79), and no
+    record is older than 1970."""
+    return max(0, int(time.timestamp() * 1000))
 
 
 def begin(admin: AdminPort, replay: Plan) -> None:

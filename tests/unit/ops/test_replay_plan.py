@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from streamq.model.errors import ConfigError, StaleMemberError
 from streamq.model.ports import ConsumerOptions
-from streamq.model.records import NextOffset, TopicPartition
+from streamq.model.records import AtTime, NextOffset, OffsetSpec, TopicPartition
 from streamq.ops import replay
 from streamq.ops.replay import Limit, Plan, Span
 
@@ -51,6 +53,24 @@ def test_the_ends_are_those_of_now(shop: Shop) -> None:
         TopicPartition("orders", 1): NextOffset(1),
     }
     assert found.bounds(b"k").key == b"k"
+
+
+@pytest.mark.parametrize("before_1970_ms", [1, 2, 315_619_200_000])
+def test_a_time_before_1970_is_before_everything(
+    shop: Shop, before_1970_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker is not asked for it: as a negative number it would mean the end of the log, its start, or nothing."""
+    asked: list[OffsetSpec] = []
+    ask = shop.admin.list_offsets
+
+    def listen(specs: Mapping[TopicPartition, OffsetSpec]) -> Future[Mapping[TopicPartition, NextOffset]]:
+        asked.extend(specs.values())
+        return ask(specs)
+
+    monkeypatch.setattr(shop.admin, "list_offsets", listen)
+    since = datetime(1970, 1, 1, tzinfo=UTC) - timedelta(milliseconds=before_1970_ms)
+    assert spans(plan(filled(shop), since)) == [(0, 0, 5), (1, 0, 1)]
+    assert {one for one in asked if isinstance(one, AtTime)} == {AtTime(0)}
 
 
 def test_offsets_name_the_partitions_that_are_meant(shop: Shop) -> None:
