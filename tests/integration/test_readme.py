@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,10 @@ def test_the_test_of_ones_own_handler_passes(folder: Path) -> None:
 
 @pytest.mark.kafka
 def test_the_first_handler_works_as_the_readme_says(folder: Path, kafka_bootstrap: str) -> None:
-    (folder / "shop.py").write_text((folder / "shop.py").read_text().replace('"orders"', f'"readme-{os.getpid()}"'))
-    topic = f"readme-{os.getpid()}"
+    # Its own topic and app, so that it can share a broker with other tests.
+    topic = name = f"readme-{os.getpid()}-{time.time_ns()}"
+    shop = (folder / "shop.py").read_text()
+    (folder / "shop.py").write_text(shop.replace('"orders"', f'"{topic}"').replace('App("shop")', f'App("{name}")'))
 
     def streamq(*arguments: str) -> str:
         answer = run(folder, "streamq", *arguments, STREAMQ_BOOTSTRAP_SERVERS=kafka_bootstrap)
@@ -57,10 +60,11 @@ def test_the_first_handler_works_as_the_readme_says(folder: Path, kafka_bootstra
     for number, customer, amount in (("o-1", "ada", 9.5), ("o-2", "bob", -1)):
         value = f'{{"order_id": "{number}", "customer": "{customer}", "amount": {amount}}}'
         streamq("publish", "shop:app", topic, "--key", customer, "--value", value)
-    assert "2 offsets to look at" in streamq("replay", "shop:app", "charge", "--dry-run")
-    streamq("replay", "shop:app", "charge", "--name", "readme")
+    everything = ("--from", "1970-01-01T00:00Z")
+    assert "2 offsets to look at" in streamq("replay", "shop:app", "charge", *everything, "--dry-run")
+    streamq("replay", "shop:app", "charge", *everything, "--name", "readme")
     letters = streamq("dlq", "list", "shop:app", "charge", "--json")
     assert letters.count("\n") == 1
     assert '"key":"bob"' in letters
     assert "negative amount" in letters
-    assert f"charge on {topic} as shop.charge" in streamq("lag", "shop:app")
+    assert f"charge on {topic} as {name}.charge" in streamq("lag", "shop:app")
