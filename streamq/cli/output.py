@@ -36,9 +36,22 @@ def open_app(target: str, bootstrap_servers: str | None) -> App:
     """Load an app and point it at the brokers that the option names."""
     from streamq.app import load_app
 
+    _quiet_logs()
     app = load_app(target)
     app.connect(bootstrap_servers=bootstrap_servers)
     return app
+
+
+def _quiet_logs() -> None:
+    """Only what has a consequence is logged, beside what a command prints: the client's attempts to connect have none,
+    and what fails is an error of the command. A program that has set up logging keeps it."""
+    import logging
+
+    from streamq.cli.logs import configure
+
+    if not logging.getLogger().handlers:
+        configure("text", "warning")
+        logging.getLogger("streamq.kafka").setLevel(logging.ERROR)
 
 
 @contextmanager
