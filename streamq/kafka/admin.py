@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Final, Protocol, cast
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import partial
+from typing import Final, Protocol, TypeVar, cast
 
 from confluent_kafka import (
     ConsumerGroupState,
@@ -49,6 +51,8 @@ from streamq.model.records import (
 REQUEST_S: Final = 10.0
 """How long a question that is asked in the owner's loop may take before it counts as unanswered."""
 _LOOK_AGAIN_S: Final = 0.05
+_NOT_YET: Final = frozenset({"UNKNOWN_TOPIC_OR_PART", "NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE"})
+_COORDINATOR_MOVES: Final = frozenset({"NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS"})
 _INTERNAL: Final = "__"
 # Kafka's own words; the client knows no more than these.
 _STATES: Final[Mapping[ConsumerGroupState, str]] = {
@@ -58,6 +62,9 @@ _STATES: Final[Mapping[ConsumerGroupState, str]] = {
     ConsumerGroupState.DEAD: "Dead",
     ConsumerGroupState.EMPTY: "Empty",
 }
+
+
+T = TypeVar("T")
 
 
 class _Member(Protocol):
@@ -236,15 +243,30 @@ class KafkaAdmin:
             try:
                 found = self._describe(topic, deadline.remaining_s() + _LOOK_AGAIN_S, f"waiting for topic {topic}")
                 if sum(_has_leader(one.leader) for one in found.partitions) >= partitions:
+                    self._ask_leaders(topic, partitions, deadline)
                     return
             except RetriableError as error:
-                if error.code != "UNKNOWN_TOPIC_OR_PART":
+                if error.code not in _NOT_YET:
                     raise
             if deadline.expired():
                 raise RetriableError(
                     f"topic {topic}: not all of its {partitions} partitions have a leader yet at {self._description}"
                 )
             self._clock.sleep(min(_LOOK_AGAIN_S, deadline.remaining_s()))
+
+    def _ask_leaders(self, topic: str, partitions: int, deadline: Deadline) -> None:
+        """A leader may be named before it knows that it leads: it is asked for the end of its log.
+
+        Raises:
+            RetriableError: not yet.
+        """
+        every: dict[TopicPartition, OffsetSpec] = {TopicPartition(topic, at): Latest() for at in range(partitions)}
+        try:
+            self.list_offsets(every).result(deadline.remaining_s() + _LOOK_AGAIN_S)
+        except FutureTimeoutError:
+            raise RetriableError(
+                f"topic {topic}: its leaders do not answer yet", code="NOT_LEADER_FOR_PARTITION"
+            ) from None
 
     def topic_config(self, topic: str, timeout_s: float) -> Mapping[str, str]:
         """All settings of a topic."""
@@ -287,11 +309,14 @@ class KafkaAdmin:
     def describe_group(self, group: str, timeout_s: float) -> GroupInfo | None:
         """The group as its coordinator sees it."""
         try:
-            found = self._handle.answer(
-                lambda client: client.describe_consumer_groups([group], request_timeout=NO_TIMEOUT_S)[group],
+            found = self._once_coordinated(
+                lambda left_s: self._handle.answer(
+                    lambda client: client.describe_consumer_groups([group], request_timeout=NO_TIMEOUT_S)[group],
+                    left_s,
+                    f"describing group {group}",
+                    give_up=True,
+                ),
                 timeout_s,
-                f"describing group {group}",
-                give_up=True,
             )
         except BrokerError as error:
             if error.code == "GROUP_ID_NOT_FOUND":
@@ -308,7 +333,7 @@ class KafkaAdmin:
         """Commit for a group without members, in parts where it is large."""
         for part in parts(points):
             if part:
-                self._set_offsets(group, part, timeout_s)
+                self._once_coordinated(partial(self._set_offsets, group, part), timeout_s)
 
     def _set_offsets(self, group: str, points: Points, timeout_s: float) -> None:
         what = f"setting the offsets of group {group}"
@@ -330,15 +355,29 @@ class KafkaAdmin:
     def delete_group(self, group: str, timeout_s: float) -> None:
         """Forget a group."""
         try:
-            self._handle.answer(
-                lambda client: client.delete_consumer_groups([group], request_timeout=NO_TIMEOUT_S)[group],
+            self._once_coordinated(
+                lambda left_s: self._handle.answer(
+                    lambda client: client.delete_consumer_groups([group], request_timeout=NO_TIMEOUT_S)[group],
+                    left_s,
+                    f"deleting group {group}",
+                    give_up=True,
+                ),
                 timeout_s,
-                f"deleting group {group}",
-                give_up=True,
             )
         except BrokerError as error:
             if error.code != "GROUP_ID_NOT_FOUND":
                 raise
+
+    def _once_coordinated(self, ask: Callable[[float], T], timeout_s: float) -> T:
+        """Ask a coordinator, and again while it loads or moves: that passes by itself, and nothing has happened."""
+        deadline = Deadline(self._clock, timeout_s)
+        while True:
+            try:
+                return ask(max(_LOOK_AGAIN_S, deadline.remaining_s()))
+            except RetriableError as error:
+                if error.code not in _COORDINATOR_MOVES or deadline.expired():
+                    raise
+            self._clock.sleep(min(_LOOK_AGAIN_S, deadline.remaining_s()))
 
     def close(self) -> None:
         """Release the connections."""
