@@ -51,7 +51,6 @@ from streamq.model.records import (
 REQUEST_S: Final = 10.0
 """How long a question that is asked in the owner's loop may take before it counts as unanswered."""
 _LOOK_AGAIN_S: Final = 0.05
-_NOT_YET: Final = frozenset({"UNKNOWN_TOPIC_OR_PART", "NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE"})
 _COORDINATOR_MOVES: Final = frozenset({"NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS"})
 _INTERNAL: Final = "__"
 # Kafka's own words; the client knows no more than these.
@@ -245,8 +244,8 @@ class KafkaAdmin:
                 if sum(_has_leader(one.leader) for one in found.partitions) >= partitions:
                     self._ask_leaders(topic, partitions, deadline)
                     return
-            except RetriableError as error:
-                if error.code not in _NOT_YET:
+            except RetriableError:  # unknown yet, no leader yet, a leader's epoch not known everywhere, …
+                if deadline.expired():
                     raise
             if deadline.expired():
                 raise RetriableError(
