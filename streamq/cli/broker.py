@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,8 +55,7 @@ def broker(
     if background:
         _say(json, facts, f"{sentence}. Stop it with: streamq broker --stop --data-dir {data_dir}")
         return
-    _say(json, facts, f"{sentence}. Ctrl-C stops it")
-    _wait(local)
+    _wait(local, lambda: _say(json, facts, f"{sentence}. Ctrl-C stops it"))
 
 
 def _start(local: LocalBroker) -> None:
@@ -68,10 +67,11 @@ def _start(local: LocalBroker) -> None:
         local.start(lambda done, total: bar.update(task, description="downloading Kafka", completed=done, total=total))
 
 
-def _wait(local: LocalBroker) -> None:
+def _wait(local: LocalBroker, announce: Callable[[], None]) -> None:
     from streamq.model.errors import FatalBrokerError
 
     try:
+        announce()  # in here, since whoever reads it may press Ctrl-C at once
         code = local.wait()
     except KeyboardInterrupt:
         return
