@@ -54,12 +54,14 @@ def make_owner(
     clock: Clock,
     prepare: Prepare,
     inline: bool = False,
+    measure_lag: bool = False,
     group: str | None = None,
     bounds: Bounds | None = None,
 ) -> Owner:
     """An owner for one processor, not started.
 
     `prepare` runs the blocking check of derived topics somewhere; `inline` runs handlers on the owner's own thread;
+    `measure_lag` asks for the partitions' ends now and then, for the metrics page;
     `group` and `bounds` are a replay's.
     """
     name = group or processor.group
@@ -84,6 +86,7 @@ def make_owner(
             prepare=lambda: prepare(topics),
             make_executor=lambda gate: _executor(processor, handler, gate, clock, inline=inline),
             bounds=bounds,
+            measure_lag=measure_lag,
             stats=OwnerStats(name),
         )
     )
@@ -158,6 +161,7 @@ def run_worker(
                 worker=worker,
                 clock=clock,
                 prepare=pool.submit,
+                measure_lag=http_port is not None,
             )
             for processor in processors
         }

@@ -10,7 +10,6 @@ EMPTY ──add──► READY ──take──► RUNNING ──advance──�
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from enum import Enum
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
@@ -124,12 +123,6 @@ class KeyScheduler:
             self._ready.append(lane)
             woken += 1
         return woken
-
-    def postpone(self, delay: Callable[[Lane], float | None]) -> None:
-        """Give waiting lanes another time: `delay` returns it, or None to leave the lane as it is."""
-        changed = [(at if (new := delay(lane)) is None else new, number, lane) for at, number, lane in self._waiting]
-        heapify(changed)
-        self._waiting = changed
 
     def hold(self, lane: Lane) -> None:
         """The head does not start until `free` or `advance`."""

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 
 from streamq.model.errors import ConfigError
+
+
+def _number_within(value: object, least: float, most: float) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isfinite(value) and least <= value <= most
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +33,16 @@ class RetryPolicy:
     jitter: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.max_attempts is not None and self.max_attempts < 1:
-            raise ConfigError(f"retry.max_attempts is {self.max_attempts}: it counts the first run, so use 1 or more")
-        for name, least in (("backoff_s", 0.0), ("multiplier", 1.0), ("max_backoff_s", 0.0)):
-            value = getattr(self, name)
-            if not isfinite(value) or value < least:
-                raise ConfigError(f"retry.{name} is {value}: use a number of at least {least:g}")
-        if not 0.0 <= self.jitter <= 1.0:
-            raise ConfigError(f"retry.jitter is {self.jitter}: use a share from 0 to 1")
+        attempts: object = self.max_attempts
+        if attempts is not None and (isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1):
+            raise ConfigError(f"retry.max_attempts is {attempts!r}: it counts the first run, so use 1 or more, or None")
+        for name, least, most in (
+            ("backoff_s", 0.0, inf), ("multiplier", 1.0, inf), ("max_backoff_s", 0.0, inf), ("jitter", 0.0, 1.0),
+        ):  # fmt: skip
+            if not _number_within(getattr(self, name), least, most):
+                value: object = getattr(self, name)
+                upper = "" if most == inf else f" and at most {most:g}"
+                raise ConfigError(f"retry.{name} is {value!r}: use a number of at least {least:g}{upper}")
 
     def exhausted(self, attempt: int) -> bool:
         """Whether the record is given up after attempt number `attempt` (from 1) failed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import NamedTuple
@@ -28,8 +28,9 @@ logger = logging.getLogger(__name__)
 
 ANSWER_S = 30.0
 """A commit without an answer for so long is of unknown outcome."""
-
-
+GRACE_S = 2.0
+"""What a last commit has for its answer, even if handlers took all the time there was: what they finished counts."""
+LOOK_S = 0.02
 SHUT_S = 0.2
 """So often a commit is sent while the start gate waits for one to be accepted."""
 
@@ -110,16 +111,25 @@ class Committer:
             self._next_at = now + (SHUT_S if self._gate.shut else self._interval_s)
             self._send(self._points(states, all_of_them=self._gate.shut), now)
 
-    def finish(self, states: Iterable[PartitionState], deadline: Deadline, *, clean: bool = False) -> bool:
+    def finish(
+        self,
+        states: Iterable[PartitionState],
+        deadline: Deadline,
+        meanwhile: Callable[[], None],
+        *,
+        clean: bool = False,
+    ) -> bool:
         """Commit these before they go: wait for the commit in flight, send the last one, wait for its answer. Blocks
-        until the deadline at most. Whether all were accepted; what was not is done again by the next owner."""
-        if self._in_flight is not None and not self._wait(deadline):
+        until the deadline at most, and `GRACE_S` in any case; `meanwhile` is called again and again, so that what stays
+        goes on. Whether all were accepted; what was not is done again by the next owner."""
+        deadline = Deadline(self._clock, max(GRACE_S, deadline.remaining_s()))
+        if self._in_flight is not None and not self._wait(deadline, meanwhile):
             return False
         points = self._points(states, clean=clean)
         if not points:
             return True
         self._send(points, self._clock.monotonic())
-        return self._wait(deadline) and all(
+        return self._wait(deadline, meanwhile) and all(
             self._committed.get(state) == point for state, point in points.values() if state in self._committed
         )
 
@@ -147,16 +157,17 @@ class Committer:
             answer = self._consumer.commit({partition: point for partition, (_, point) in points.items()})
             self._in_flight = InFlight(points, answer, now)
 
-    def _wait(self, deadline: Deadline) -> bool:
-        flight = self._in_flight
-        if flight is None:
-            return True
-        try:
-            flight.answer.result(deadline.remaining_s())
-        except FutureTimeoutError:
-            self._unknown()
-            return False
-        self._take_answer(self._clock.monotonic())
+    def _wait(self, deadline: Deadline, meanwhile: Callable[[], None]) -> bool:
+        while self._in_flight is not None:
+            try:
+                self._in_flight.answer.result(min(LOOK_S, deadline.remaining_s()))
+            except FutureTimeoutError:
+                if deadline.expired():
+                    self._unknown()
+                    return False
+                meanwhile()
+            else:
+                self._take_answer(self._clock.monotonic())
         return True
 
     def _take_answer(self, now: float) -> None:
@@ -217,6 +228,8 @@ class Committer:
 
     def _unknown(self) -> None:
         self._in_flight = None
+        if self.rejoin_wanted:
+            return  # said already, of another partition of the same commit
         self._stats.commits["unknown"] += 1
         self.rejoin_wanted = True
         logger.error(

@@ -41,11 +41,6 @@ class Executor(Protocol):
         """How many works it takes now."""
         ...
 
-    @property
-    def mean_s(self) -> float:
-        """How long an attempt takes, by a moving mean of the last ones."""
-        ...
-
     def hand_over(self, works: Sequence[Work]) -> None:
         """Run these, each once, in any order. One that is not started when its partition stops, or while the start
         gate is shut, comes back without an outcome."""
@@ -118,11 +113,6 @@ class Exchange:
     def in_flight(self) -> int:
         """Works handed over and not collected."""
         return self._in_flight
-
-    @property
-    def mean_s(self) -> float:
-        """Moving mean of the attempts' time, in seconds."""
-        return self._mean_s
 
     @property
     def room(self) -> int:

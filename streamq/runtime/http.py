@@ -49,7 +49,7 @@ def _handler(worker: Worker, registry: CollectorRegistry, clock: Clock) -> type[
             if path == "/live":
                 self._say(worker.live(clock.monotonic()), "the owner goes on", "the owner stands still")
             elif path == "/ready":
-                self._say(worker.ready(), "assigned and reading", "not assigned yet, or not reading")
+                self._say(worker.ready(clock.monotonic()), "assigned and reading", "not assigned yet, or not reading")
             elif path == "/metrics":
                 self._send(HTTPStatus.OK, generate_latest(registry), CONTENT_TYPE_LATEST)
             else:

@@ -39,11 +39,6 @@ class InlineExecutor:
         """As many as run at once elsewhere."""
         return self._concurrency - len(self._outbox)
 
-    @property
-    def mean_s(self) -> float:
-        """Not measured."""
-        return 0.0
-
     def hand_over(self, works: Sequence[Work]) -> None:
         """Run these, in this order."""
         for work in works:

@@ -78,13 +78,21 @@ class Intake:
             else:
                 self._receive_within(self._bounds, state, run)
 
-    @staticmethod
-    def _receive_within(bounds: Bounds, state: PartitionState, run: Iterable[Record]) -> None:
-        end = bounds.ends.get(state.partition, NextOffset(0))
+    def wanted(self, partitions: Sequence[TopicPartition]) -> Sequence[TopicPartition]:
+        """Those of newly assigned partitions that are to be read: the others stay paused, and nothing is committed for
+        them."""
+        bounds = self._bounds
+        return partitions if bounds is None else [one for one in partitions if one in bounds.ends]
+
+    def _receive_within(self, bounds: Bounds, state: PartitionState, run: Iterable[Record]) -> None:
+        end = bounds.ends[state.partition]
         for record in run:
             if record.offset >= end:
-                state.reach(end)
-            elif bounds.key is None or record.key == bounds.key:
+                if state.position < end:
+                    state.reach(end)
+                self._consumer.pause([state.partition])  # for good: its gate never resumes what it did not pause
+                return
+            if bounds.key is None or record.key == bounds.key:
                 state.receive((record,))
             else:
                 state.reach(NextOffset(record.offset + 1))
@@ -106,7 +114,7 @@ class Intake:
                 if state is not None:
                     end = event.next_offset
                     if self._bounds is not None:
-                        end = min(end, self._bounds.ends.get(event.partition, NextOffset(0)))
+                        end = min(end, self._bounds.ends[event.partition])
                     state.reach(end)
             case OutOfRange():
                 state = self._assignment.get(event.partition)

@@ -23,7 +23,8 @@ from streamq.runtime.committer import Committer
 from streamq.runtime.executor import Executor
 from streamq.runtime.gate import StartGate
 from streamq.runtime.intake import BATCH, Bounds, Intake
-from streamq.runtime.sentences import tell_partitions, tell_running
+from streamq.runtime.lag_gauge import LagGauge
+from streamq.runtime.sentences import tell_lost, tell_partitions, tell_running
 from streamq.runtime.settler import Identity, Settler
 from streamq.runtime.stats import OwnerStats
 
@@ -58,6 +59,7 @@ class OwnerParts:
     prepare: Prepare
     make_executor: Callable[[StartGate], Executor]
     bounds: Bounds | None = None
+    measure_lag: bool = False
     stats: OwnerStats = field(default_factory=lambda: OwnerStats(""))
 
 
@@ -106,8 +108,10 @@ class Owner:
         self._intake = Intake(
             parts.topic, parts.consumer, self._assignment, self._limits, parts.stats, bounds=parts.bounds
         )
+        self._lag = LagGauge(parts.admin, self._assignment, self._committer, parts.stats) if parts.measure_lag else None
         self._stop_requested = False
         self.completed = False  # whether the bounds were reached
+        self.joined_at: float | None = None
         self._draining: Deadline | None = None
         self._aborted = False
         self._failure: StreamqError | None = None
@@ -118,6 +122,7 @@ class Owner:
 
     def start(self) -> None:
         """Join the group."""
+        self.joined_at = self._clock.monotonic()
         self._parts.consumer.subscribe(self._parts.topic, self)
         logger.info(
             "The worker joins its group",
@@ -134,7 +139,7 @@ class Owner:
         try:
             while not self._stop_requested and not self.completed:
                 self.tick()
-                self.completed = self._intake.finished()
+                self.completed = self.finished()
             self.drain(self._parts.worker.drain_timeout_s)
         finally:
             self.close()
@@ -157,10 +162,10 @@ class Owner:
         still = sum(state.running for state in states)
         if still:
             self._tell_running(states, "A handler did not end before the worker left: its record runs again elsewhere")
-        committed = self._committer.finish(self._assignment, deadline, clean=not still)
+        committed = self._committer.finish(self._assignment, deadline, self._go_on, clean=not still)
         while not (committed or deadline.expired() or self._aborted):
             self._intake.poll(BUSY_S, 1)  # the group is between two generations: the commit is repeated in the next one
-            committed = self._committer.finish(self._assignment, deadline, clean=not still)
+            committed = self._committer.finish(self._assignment, deadline, self._go_on, clean=not still)
         logger.info(
             "The worker has drained",
             extra={"event": "drained", "group": self._parts.identity.group, "running": still, "committed": committed},
@@ -297,6 +302,8 @@ class Owner:
         stats.waiting = self._scheduler.waiting
         stats.assigned, stats.reading = self._assignment.assigned, self._assignment.open
         stats.paused = self._intake.paused
+        if self._lag is not None:
+            self._lag.advance(now)
         overdue = self._executor.overdue(now)
         stats.overdue = len(overdue)
         for late in overdue:
@@ -321,7 +328,7 @@ class Owner:
     def on_assigned(self, partitions: Sequence[TopicPartition]) -> None:
         """New partitions, paused: the coming ticks open them."""
         self.stats.rebalances["assigned"] += 1
-        self._assignment.add(partitions)
+        self._assignment.add(self._intake.wanted(partitions))
         tell_partitions(
             self._parts.identity.group, "Partitions are assigned: reading begins at their committed offsets", partitions
         )
@@ -338,7 +345,7 @@ class Owner:
                 self._tell_running(
                     states, "A handler still runs at the end of a rebalance: its record may run elsewhere at once"
                 )
-            self._committer.finish(states, deadline)
+            self._committer.finish(states, deadline, self._go_on)
             for state in states:
                 self._assignment.forget(state)
         except StreamqError as error:
@@ -354,15 +361,7 @@ class Owner:
             self._executor.withdraw()
         except StreamqError as error:
             self._failure = error
-        logger.warning(
-            "Partitions are lost: their new owner repeats what was not committed",
-            extra={
-                "event": "lost",
-                "group": self._parts.identity.group,
-                "partitions": [partition.partition for partition in partitions],
-                "running": sum(state.running for state in states),
-            },
-        )
+        tell_lost(self._parts.identity.group, partitions, sum(state.running for state in states))
 
     def _stop_states(self, states: Sequence[PartitionState], deadline: Deadline, *, polling: bool = False) -> None:
         """Start nothing more of these; settle what runs until all is in or the deadline is over."""
@@ -370,15 +369,19 @@ class Owner:
             state.stop()
         self._executor.withdraw()
         while self._unfinished(states) and not deadline.expired() and not self._aborted:
-            now = self._clock.monotonic()
-            self.gate.tick(now)
-            self._settle(now)
-            self._scheduler.wake(now)
-            self._hand_over()
+            self._go_on()
             if polling:
                 self._intake.poll(0.0, 1)
             self._executor.wait(min(BUSY_S, deadline.remaining_s()))
         self._settle(self._clock.monotonic())
+
+    def _go_on(self) -> None:
+        """What the loop does while one of its steps must wait: the partitions that stay are served."""
+        now = self._clock.monotonic()
+        self.gate.tick(now)
+        self._settle(now)
+        self._scheduler.wake(now)
+        self._hand_over()
 
     def _unfinished(self, states: Sequence[PartitionState]) -> bool:
         return any(

@@ -23,6 +23,19 @@ def tell_partitions(group: str, sentence: str, partitions: Sequence[TopicPartiti
     )
 
 
+def tell_lost(group: str, partitions: Sequence[TopicPartition], running: int) -> None:
+    """These partitions are another's by now."""
+    logger.warning(
+        "Partitions are lost: their new owner repeats what was not committed",
+        extra={
+            "event": "lost",
+            "group": group,
+            "partitions": sorted(partition.partition for partition in partitions),
+            "running": running,
+        },
+    )
+
+
 def tell_running(group: str, work: Work, sentence: str, running_s: float | None) -> None:
     """Which record a handler still runs for, so that an operator can find it."""
     record = work.record

@@ -17,7 +17,7 @@ from streamq.core.partition import PartitionState, Phase
 from streamq.core.retry import RetryPolicy
 from streamq.model import headers as names
 from streamq.model.clock import Clock
-from streamq.model.errors import BrokerError, RecordTooLargeError
+from streamq.model.errors import BrokerError, FatalBrokerError, FencedError, RecordTooLargeError
 from streamq.model.outcomes import DONE, Dead, Done, Outcome, Retry
 from streamq.model.ports import ProducerPort
 from streamq.model.records import Delivery, Headers, OutgoingRecord, TopicPartition
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
+UNKNOWN_PARTITION = "_UNKNOWN_PARTITION"
+"""The one refusal of a producer that passes: its topic has grown and the client does not know yet."""
 TRIMS = 2
 """How often a dead letter that is too large is made smaller: first its stack goes, then message and user headers."""
 
@@ -124,7 +126,7 @@ class Settler:
             if state.phase is Phase.CLOSED:
                 self._late(work)
                 continue
-            state.running -= 1
+            state.returned()
             if outcome is None:
                 state.withdraw(work)
                 continue
@@ -206,6 +208,9 @@ class Settler:
         try:
             self._producer.produce(dead_letter(self._identity, letter), lambda report: reports.append((letter, report)))
         except BrokerError as error:
+            if _is_the_end(error):
+                # To try again would hold the keys for ever. The record is unsettled: who starts next gives it up anew.
+                raise
             self._refused(letter, error, now)
 
     def _confirmed(self, letter: DeadLetter) -> None:
@@ -251,6 +256,13 @@ class Settler:
                 "pause_s": pause_s,
             },
         )
+
+
+def _is_the_end(error: BrokerError) -> bool:
+    """Whether a producer that raises this takes nothing any more, whatever it is asked (its port's contract)."""
+    if isinstance(error, RecordTooLargeError) or error.code == UNKNOWN_PARTITION:
+        return False
+    return isinstance(error, FencedError | FatalBrokerError)
 
 
 def dead_letter(identity: Identity, letter: DeadLetter) -> OutgoingRecord:

@@ -12,6 +12,8 @@ from streamq.runtime.owner import Owner
 
 logger = logging.getLogger(__name__)
 
+SPARE_S = 15.0
+"""A member that has no partitions for so long after it joined is a spare one."""
 LIVE_S = 10.0
 """A worker lives as long as each of its owners went round its loop within this time."""
 
@@ -22,6 +24,12 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 10, 10)
+
+
+def _settled_in(owner: Owner, now: float) -> bool:
+    if owner.stats.reading != owner.stats.assigned or owner.joined_at is None:
+        return False
+    return owner.stats.rebalances["assigned"] > 0 or now - owner.joined_at >= SPARE_S
 
 
 class Worker:
@@ -66,13 +74,10 @@ class Worker:
         """Whether every owner goes round its loop."""
         return all(owner.gate.age_s(now) <= LIVE_S for owner in self._owners.values())
 
-    def ready(self) -> bool:
+    def ready(self, now: float) -> bool:
         """Whether every owner has its assignment and reads it. A member may be left without partitions when there are
-        more members than partitions: that is ready, too."""
-        return all(
-            owner.stats.rebalances["assigned"] > 0 and owner.stats.reading == owner.stats.assigned
-            for owner in self._owners.values()
-        )
+        more members than partitions, and hears nothing then: some time after it joined it is ready, too."""
+        return all(_settled_in(owner, now) for owner in self._owners.values())
 
     def _run(self, name: str, owner: Owner) -> None:
         try:

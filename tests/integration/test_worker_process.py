@@ -127,6 +127,8 @@ def test_status_pages(scene: Scene, start: Start) -> None:
     settled = f'streamq_records_settled_total{{group="{scene.name}.wait",outcome="done"}} 2.0'
     await_that(lambda: settled in get("/metrics")[1], 10, settled)
     metrics = get("/metrics")[1]
+    lag = f'streamq_lag_records{{group="{scene.name}.wait",partition="0"}} 0.0'
+    await_that(lambda: lag in get("/metrics")[1], 25, lag)
     assert f'streamq_handler_seconds_count{{group="{scene.name}.wait"}} 2.0' in metrics
     assert worker.stop() == 0
 

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 import pytest
 
 import streamq as sq
-from streamq.config import Ordering
-from streamq.model.errors import RecordTooLargeError
-from streamq.testing import HANG, Harness, harness
+from streamq.config import Ordering, WorkerConfig
+from streamq.model.errors import FatalBrokerError, RecordTooLargeError
+from streamq.model.records import NextOffset
+from streamq.runtime.intake import Bounds
+from streamq.testing import HANG, Harness, ManualClock, MemoryCluster, harness
+from streamq.wiring import begin, make_owner, prepare_inline
 
 
 @dataclass
@@ -149,3 +152,39 @@ def test_a_commit_without_an_answer_is_followed_by_commits_of_the_new_membership
         assert h.lag("it") == 0, "the new membership commits at once, not only when the old commit is given up again"
         assert shop.done[-1] == "c"
         h.cluster.faults.release()
+
+
+def test_a_producer_that_is_no_more_ends_the_worker_and_loses_nothing(shop: Shop) -> None:
+    with harness(shop.app) as h:
+        h.publish(shop.topic, "reject", key="bad")
+        h._producer.close(0.0)
+        with pytest.raises(FatalBrokerError):
+            h.run_until_idle()
+        assert h.committed("it")[0] == 0
+        assert h.dead_letters("it") == []
+
+
+def test_a_replay_reads_and_commits_nothing_but_its_range() -> None:
+    clock = ManualClock()
+    cluster = MemoryCluster(clock=clock)
+    app = sq.App("again", clients=cluster)
+    topic = app.topic("again", value=bytes, partitions=2)
+    seen: list[tuple[int, int]] = []
+
+    @app.processor(topic, name="it")
+    def it(value: bytes, ctx: sq.Context) -> None:
+        seen.append((ctx.record.partition, int(ctx.record.offset)))
+
+    admin, producer = cluster.admin(), cluster.producer()
+    begin(admin, app.processors["it"], WorkerConfig(), clock=clock)
+    first, second = cluster.partitions("again")
+    for partition in (first, second):
+        for number in range(4):
+            cluster.append(partition, b"%d" % number, b"k")
+    owner = make_owner(
+        app, app.processors["it"], clients=cluster, producer=producer, admin=admin, worker=WorkerConfig(), clock=clock,
+        prepare=prepare_inline, inline=True, group="replay", bounds=Bounds({first: NextOffset(2)}),
+    )  # fmt: skip
+    owner.run()
+    assert seen == [(0, 0), (0, 1)]
+    assert {one: int(point.next_offset) for one, point in cluster.committed("replay").items()} == {first: 2}
