@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -38,9 +39,9 @@ class LaneState(Enum):
 READY, RUNNING, WAITING, HELD = LaneState.READY, LaneState.RUNNING, LaneState.WAITING, LaneState.HELD
 
 
-class Work(msgspec.Struct, eq=False):
+class Work(msgspec.Struct, eq=False, gc=False):
     """One record on its way through a worker, and the number of its current attempt (from 1). A Struct because one is
-    made for every record."""
+    made for every record, and unknown to the garbage collector: whoever drops a lane empties its queue."""
 
     record: Record
     lane: Lane
@@ -48,8 +49,26 @@ class Work(msgspec.Struct, eq=False):
     size_bytes: int
 
 
+class Run(msgspec.Struct, eq=False, gc=False):
+    """The first works of a lane, handed out to be attempted one after the other. It ends at the first that is not done.
+
+    `settled` is the owner's; the rest is written by whoever runs it. `done` is read by the owner at any time.
+    """
+
+    lane: Lane
+    works: list[Work]
+    done: int = 0
+    """How many of them are done."""
+    settled: int = 0
+    """How many of those are settled, too."""
+    spent_s: float = 0.0
+    """What all attempts took, a failed one's too."""
+    slow: tuple[float, ...] = ()
+    """What those attempts took, each, that were not brief."""
+
+
 class Lane:
-    """The records of one key in one partition-epoch, by offset; only its head runs."""
+    """The records of one key in one partition-epoch, by offset; they run one after the other."""
 
     __slots__ = ("key", "partition", "queue", "state")
 
@@ -87,23 +106,30 @@ class KeyScheduler:
         """A lane that has got its first record."""
         self._ready.append(lane)
 
-    def take(self, most: int) -> list[Work]:
-        """Start the heads of at most `most` lanes."""
+    def take(self, most: int, longest: int = 1) -> list[Run]:
+        """Start the heads of lanes, and with each up to `longest` works of its lane in all; at most `most` works."""
         ready = self._ready
-        taken: list[Work] = []
-        for _ in range(min(most, len(ready))):
+        taken: list[Run] = []
+        while most > 0 and ready:
             lane = ready.popleft()
             lane.state = RUNNING
-            lane.partition.running += 1
-            taken.append(lane.queue[0])
+            queue = lane.queue
+            count = min(len(queue), longest, most)
+            lane.partition.running += count
+            most -= count
+            taken.append(Run(lane, [queue[0]] if count == 1 else list(islice(queue, count))))
         return taken
 
     def advance(self, lane: Lane) -> bool:
         """The head is settled: the next record's turn. False if there is none; the lane is then no more."""
-        queue = lane.queue
-        queue.popleft()
+        lane.queue.popleft()
+        return self.again(lane)
+
+    def again(self, lane: Lane) -> bool:
+        """What was handed out of the lane is settled and gone: the next record's turn. False if there is none; the lane
+        is then no more."""
         lane.state = READY
-        if not queue:
+        if not lane.queue:
             return False
         self._ready.append(lane)
         return True

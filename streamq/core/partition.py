@@ -10,17 +10,22 @@ settled and committed. CLOSED: the epoch is over; whatever comes in for it is dr
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Literal
 
-from streamq.core.lanes import HELD, RUNNING, WAITING, KeyScheduler, Lane, LaneKey, Work
+from streamq.core.lanes import HELD, RUNNING, WAITING, KeyScheduler, Lane, LaneKey, Run, Work
 from streamq.core.offset_map import ANY_SPAN, OffsetMap
 from streamq.core.tracker import OffsetTracker
 from streamq.model.errors import InvariantError
 from streamq.model.records import NextOffset, Offset, Record, TopicPartition
 
 WHOLE_PARTITION: LaneKey = -1
+
+
+def _no_lane(key: bytes) -> Lane | None:
+    """Where the key says nothing about the lane."""
+    return None
 
 
 class Phase(Enum):
@@ -80,7 +85,7 @@ class PartitionState:
         self.tracker = OffsetTracker(base, restored)
         self.attempts: dict[int, int] = dict(restored.attempts) if restored is not None else {}
         self.lanes: dict[LaneKey, Lane] = {}
-        self.running = 0  # heads handed out and not come back
+        self.running = 0  # works handed out in runs that have not come back
         self.count = 0  # records received and not settled
         self.bytes = 0
         self.phase = Phase.OPEN
@@ -94,14 +99,19 @@ class PartitionState:
 
     # Receiving
 
-    def receive(self, records: Iterable[Record]) -> None:
+    def receive(self, records: Sequence[Record]) -> None:
         """Queue polled records, ascending by offset, in lanes; what the restored map calls settled is left out."""
+        if not records:
+            return
+        if self._register_all(records):
+            self._queue_all(records)
+            return
         for record in records:
-            offset, key, value = record.offset, record.key, record.value
+            offset = record.offset
             if offset < self._polled:
                 continue  # polled twice: the client was sought back
             self._polled = offset + 1
-            size_bytes = (len(key) if key else 0) + (len(value) if value else 0)
+            size_bytes = record.size_bytes
             self.count += 1
             self.bytes += size_bytes
             # Near the lowest unsettled offset the map always has room; only far from it is it worth asking.
@@ -110,12 +120,38 @@ class PartitionState:
             elif not self.tracker.register(offset):
                 self.count -= 1
                 self.bytes -= size_bytes
-            elif key is not None and self._by_key and (lane := self.lanes.get(key)) is not None:
-                # The common case, without a call: a key that has records waiting.
-                attempt = self.attempts.get(offset, 1) if self.attempts else 1
+            else:
+                self._queue(record, size_bytes)
+
+    def _register_all(self, records: Sequence[Record]) -> bool:
+        """The common case: all of them are new, there is room for all, and the restored map has nothing to say."""
+        offsets = [record.offset for record in records]
+        if self._held or offsets[0] < self._polled:
+            return False
+        last = offsets[-1]
+        if last - self._low >= ANY_SPAN:
+            self._low = self.tracker.next_offset
+            if last - self._low >= ANY_SPAN:
+                return False
+        if not self.tracker.register_all(offsets):
+            return False
+        self._polled = last + 1
+        return True
+
+    def _queue_all(self, records: Sequence[Record]) -> None:
+        """`_queue` for each; without a call for a key that has records waiting."""
+        known, attempts, total_bytes = self.lanes.get if self._by_key else _no_lane, self.attempts, 0
+        for record in records:
+            key, value = record.key, record.value
+            size_bytes = (len(key) if key else 0) + (len(value) if value else 0)
+            total_bytes += size_bytes
+            if key is not None and (lane := known(key)) is not None:
+                attempt = attempts.get(record.offset, 1) if attempts else 1
                 lane.queue.append(Work(record, lane, attempt, size_bytes))
             else:
                 self._queue(record, size_bytes)
+        self.count += len(records)
+        self.bytes += total_bytes
 
     def _room_for(self, offset: Offset) -> bool:
         self._low = self.tracker.next_offset
@@ -174,15 +210,43 @@ class PartitionState:
 
     # What came of an attempt. Each call is for a head that `KeyScheduler.take` handed out.
 
-    def returned(self) -> None:
-        """A head came back from the executor, with whatever outcome."""
-        self.running -= 1
+    def returned(self, works: int = 1) -> None:
+        """A run of so many works came back from the executor, with whatever outcome."""
+        self.running -= works
+
+    def settle_done(self, run: Run) -> None:
+        """What is done of a run is settled; it may go on meanwhile."""
+        lane, works = run.lane, run.works[run.settled : run.done]
+        if not works:
+            return
+        queue = lane.queue
+        if lane.state is not RUNNING or self.phase is Phase.CLOSED or queue[0] is not works[0]:
+            raise self._unexpected(works[0])
+        run.settled += len(works)
+        self.tracker.settle_all([work.record.offset for work in works])
+        self.count -= len(works)
+        self.bytes -= sum([work.size_bytes for work in works])
+        for work in works:
+            queue.popleft()
+            if self.attempts:
+                self.attempts.pop(work.record.offset, None)
+        if self._held:
+            self._admit_held()
+
+    def end(self, run: Run) -> None:
+        """All of a run is done and settled: the turn of what comes after it in its lane."""
+        lane = run.lane
+        if not self.open:
+            lane.state = WAITING  # whatever is left of it does not start in this epoch
+        elif not self.scheduler.again(lane):
+            del self.lanes[lane.key]
 
     def settle(self, work: Work) -> None:
         """Its outcome is durable (done, or its dead letter is confirmed): the key's next record may start."""
         lane, offset = work.lane, work.record.offset
         # The state first: the lane of a record that is settled already may be empty.
-        if not (lane.state is RUNNING or lane.state is HELD) or lane.queue[0] is not work or self.phase is Phase.CLOSED:
+        legal = (lane.state is RUNNING or lane.state is HELD) and self.phase is not Phase.CLOSED
+        if not legal or lane.queue[0] is not work:
             raise self._unexpected(work)
         self.tracker.settle(offset)
         self.count -= 1
@@ -191,7 +255,7 @@ class PartitionState:
             self.attempts.pop(offset, None)
         if not self.open:
             lane.queue.popleft()
-            lane.state = WAITING  # whatever is left of it does not start in this epoch
+            lane.state = WAITING
         elif not self.scheduler.advance(lane):
             del self.lanes[lane.key]
         if self._held:
@@ -249,16 +313,16 @@ class PartitionState:
             self.open = False
             self.scheduler.drop(self)
 
-    def close(self) -> list[Work]:
-        """End the epoch. Returns what still runs: it occupies its keys until it ends."""
+    def close(self) -> list[Lane]:
+        """End the epoch. Returns the lanes of which something still runs: it occupies its key until it ends."""
         self.open = False
         self._move(Phase.CLOSED)
         self.scheduler.drop(self)
-        return self.at_work()
-
-    def at_work(self) -> list[Work]:
-        """What was handed out and has not come back."""
-        return [lane.queue[0] for lane in self.lanes.values() if lane.state is RUNNING]
+        running = [lane for lane in self.lanes.values() if lane.state is RUNNING]
+        for lane in self.lanes.values():
+            lane.queue.clear()  # its works refer to it, which the garbage collector does not see
+        self.lanes.clear()
+        return running
 
     def _move(self, phase: Phase) -> None:
         if (self.phase, phase) not in _LEGAL:

@@ -7,7 +7,7 @@ compaction, aborted transactions and transaction markers. A hole is never receiv
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from streamq.core.offset_map import JournalMark, OffsetMap, admits
@@ -50,6 +50,15 @@ class OffsetTracker:
         self._position = offset + 1
         return True
 
+    def register_all(self, offsets: Sequence[Offset]) -> bool:
+        """`register` for many at once, ascending. False, and nothing is noted, while the restored map has a say."""
+        if self._expected or offsets[0] < self._restored_end:
+            return False
+        self._order.extend(offsets)
+        self._unsettled.update(offsets)
+        self._position = offsets[-1] + 1
+        return True
+
     def _pass_by(self, offset: int) -> None:
         """Offsets below `offset` that the map expects and that were not received are gone: holes by now."""
         expected = self._expected
@@ -72,6 +81,20 @@ class OffsetTracker:
         self._unsettled.remove(offset)
         if offset >= self._high:
             self._high = offset + 1
+
+    def settle_all(self, offsets: Sequence[Offset]) -> None:
+        """`settle` for many at once, ascending.
+
+        Raises:
+            InvariantError: one was not received, or is settled already.
+        """
+        unsettled = self._unsettled
+        left = len(unsettled) - len(offsets)
+        unsettled.difference_update(offsets)
+        if len(unsettled) != left:
+            raise InvariantError(f"offsets {offsets} are settled, but not all of them are unsettled")
+        if offsets[-1] >= self._high:
+            self._high = offsets[-1] + 1
 
     def admits(self, offset: Offset) -> bool:
         """Whether the map still fits if the record at `offset`, the next one received, is worked on now.

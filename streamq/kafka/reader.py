@@ -36,12 +36,11 @@ def poll(consumer: Consumer, troubles: Troubles, timeout_s: float, max_records: 
         FencedError, FatalBrokerError: the client cannot go on.
     """
     try:
-        first = consumer.poll(timeout_s)
-        if first is None:
+        messages = [first] if timeout_s and (first := consumer.poll(timeout_s)) is not None else []
+        if (messages or not timeout_s) and len(messages) < max_records:
+            messages += consumer.consume(max_records - len(messages), 0)
+        if not messages:
             return Polled((), troubles.take()) if troubles else NOTHING_POLLED
-        messages = [first]
-        if max_records > 1:
-            messages += consumer.consume(max_records - 1, 0)
     except KafkaException as error:
         raise from_exception(error, "polling") from error
     polled = records.take(messages)

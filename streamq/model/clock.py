@@ -25,9 +25,8 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own time."""
 
-    def monotonic(self) -> float:
-        """Seconds of the machine's monotonic clock."""
-        return time.monotonic()
+    # Asked once a record: without a call of ours.
+    monotonic = staticmethod(time.monotonic)
 
     def time(self) -> float:
         """Seconds since 1970 in UTC."""

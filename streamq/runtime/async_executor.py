@@ -1,6 +1,6 @@
 """Runs `async def` handlers on one event loop in a thread of its own.
 
-Each slot is one long-lived task that takes the next record by itself: no task is made for a record. A time-out cancels
+Each slot is one long-lived task that takes the next run by itself: no task is made for a record. A time-out cancels
 the slot's task while its handler waits; the task itself goes on.
 """
 
@@ -10,11 +10,11 @@ import asyncio
 import threading
 from collections.abc import Sequence
 
-from streamq.core.lanes import Work
+from streamq.core.lanes import Run
 from streamq.model.clock import Clock
 from streamq.model.handlers import AsyncHandler
-from streamq.model.outcomes import Failure, Outcome, Retry
-from streamq.runtime.executor import Exchange, Slot, died, timed_out
+from streamq.model.outcomes import DONE, Failure, Outcome, Retry
+from streamq.runtime.executor import BRIEF_S, Exchange, Slot, died, timed_out
 from streamq.runtime.gate import StartGate
 
 CANCELLED: Outcome = Retry(Failure.of("CancelledError", "the handler was cancelled"))
@@ -40,22 +40,29 @@ class AsyncExecutor(Exchange):
         self._tasks: list[asyncio.Task[None]] = []
         self._idle: list[asyncio.Future[None]] = []
         self._slice_ends = 0.0
+        self._watching = False  # whether `_wake` is going to look into the inbox
         self._stopping = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name=f"{name}-handlers", daemon=True)
         self._thread.start()
 
-    def hand_over(self, works: Sequence[Work]) -> None:
+    def hand_over(self, runs: Sequence[Run]) -> None:
         """Run these on the event loop."""
-        self._in_flight += len(works)
-        self._inbox.extend(works)
-        self._loop.call_soon_threadsafe(self._wake)
+        self._in_flight += sum([len(run.works) for run in runs])
+        self._inbox.extend(runs)
+        self._call_wake()
 
     def withdraw(self) -> None:
         """Send back what has not started of partitions that have stopped."""
         super().withdraw()
-        # A slot may have gone to rest while the last work was out of the inbox for a look.
-        self._loop.call_soon_threadsafe(self._wake)
+        # A slot may have gone to rest while the last run was out of the inbox for a look.
+        self._call_wake()
+
+    def _call_wake(self) -> None:
+        """Have the loop look into the inbox, unless it is about to: to wake it costs a system call, and the GIL."""
+        if not self._watching:
+            self._watching = True
+            self._loop.call_soon_threadsafe(self._wake)
 
     def stop(self, timeout_s: float) -> None:
         """Cancel what runs and end the loop's thread, if it ends within `timeout_s`."""
@@ -83,8 +90,10 @@ class AsyncExecutor(Exchange):
         waiting.add_done_callback(lambda _: self._loop.stop())
 
     def _wake(self) -> None:
-        """Let as many slots look into the inbox as there are works: idle ones first, then new ones."""
-        wanted = len(self._inbox)
+        """Let as many slots look into the inbox as the handler's measured time asks for, idle ones first, then new
+        ones; and look again in the loop's next turn, since whoever is woken may wait for long."""
+        inbox = self._inbox
+        wanted = min(len(inbox), 1 + int(len(inbox) * self.longest * self._mean_s / SLICE_S))
         while wanted and self._idle:
             sleeper = self._idle.pop()
             if not sleeper.done():
@@ -95,32 +104,57 @@ class AsyncExecutor(Exchange):
             self._slots.append(slot)
             self._tasks.append(self._loop.create_task(self._run_slot(slot)))
             wanted -= 1
+        # Without a free slot nobody need look: who becomes free does. First the flag: the owner first fills the inbox.
+        self._watching = False
+        if inbox and (self._idle or len(self._slots) < self._concurrency):
+            self._watching = True
+            self._loop.call_soon(self._wake)
 
     async def _run_slot(self, slot: Slot) -> None:
-        """Take works and run them, one after the other. The hot path of `async def` handlers: nothing is called or made
-        here that need not be."""
-        inbox, outbox, gate, monotonic = self._inbox, self._outbox, self._gate, self._clock.monotonic
+        """Take runs, one after the other."""
+        inbox = self._inbox
         while True:
             while not inbox:
                 await self._rest()
             try:
-                work = inbox.popleft()
+                slot.run = run = inbox.popleft()
             except IndexError:
                 continue  # the owner withdrew it meanwhile
-            slot.started = began = monotonic()
-            if not work.lane.partition.open or gate.shut or began - gate.last_tick > gate.limit_s:
-                self._give_back((work, None, 0.0))
-                continue
-            outcome = await self._attempt(slot, work)
+            outcome = await self._attempts(slot, run)
+            slot.run = None
+            self._give_back((run, outcome))
+
+    async def _attempts(self, slot: Slot, run: Run) -> Outcome | None:
+        """Attempt works of the run in turn. What came of the first that is not done; None if it did not start. The hot
+        path of `async def` handlers: nothing is called or made here that need not be."""
+        partition, gate, monotonic, call = run.lane.partition, self._gate, self._clock.monotonic, self._call
+        first = began = monotonic()
+        for work in run.works:
+            if not partition.open or began > gate.until:
+                break
+            slot.started, slot.work = began, work
+            try:
+                outcome = await call(work.record, work.attempt)
+            except (asyncio.CancelledError, KeyboardInterrupt, SystemExit) as error:
+                outcome = self._ended_by(error)
+            slot.work = None
             ended = monotonic()
+            if ended - began >= BRIEF_S:
+                run.slow += (ended - began,)
             if slot.cancelled:
                 outcome = self._timed_out(slot, ended - began)
-            outbox.append((work, outcome, ended - began))
-            if self._sleeping and len(outbox) >= self._enough:
-                self._arrived.set()
+            if outcome is not DONE:
+                run.spent_s = ended - first
+                return outcome
+            run.done += 1
+            began = ended
             if ended > self._slice_ends:
                 await asyncio.sleep(0)
-                self._slice_ends = monotonic() + SLICE_S
+                began = monotonic()
+                first += began - ended
+                self._slice_ends = began + SLICE_S
+        run.spent_s = began - first
+        return None
 
     async def _rest(self) -> None:
         """Wait until there may be work."""
@@ -128,20 +162,14 @@ class AsyncExecutor(Exchange):
         self._idle.append(sleeper)
         await sleeper
 
-    async def _attempt(self, slot: Slot, work: Work) -> Outcome:
-        slot.work = work
-        try:
-            return await self._call(work.record, work.attempt)
-        except asyncio.CancelledError:
-            if self._stopping:
-                raise
-            self._forget_cancellation()
-            return CANCELLED  # by its time-out, or by the handler's own doing: the slot itself goes on
-        except (KeyboardInterrupt, SystemExit) as error:
-            # Whatever it was meant to end, it must not end the slot with its record.
+    def _ended_by(self, error: BaseException) -> Outcome:
+        """By its time-out, by the handler's own doing, or by what was meant to end something else: the slot goes on."""
+        if not isinstance(error, asyncio.CancelledError):
             return died(error)
-        finally:
-            slot.work = None
+        if self._stopping:
+            raise error
+        self._forget_cancellation()
+        return CANCELLED
 
     @staticmethod
     def _forget_cancellation() -> None:

@@ -7,14 +7,21 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from streamq.core.lanes import Work
+from streamq.core.lanes import Run, Work
 from streamq.model.clock import Clock
 from streamq.model.outcomes import Failure, Outcome, Retry
 from streamq.runtime.gate import StartGate
 
-Completion = tuple[Work, Outcome | None, float]
-"""A work that came back, its outcome (None: it did not start), and how long it ran in seconds."""
+Completion = tuple[Run, Outcome | None]
+"""A run that came back. An outcome: that of the first work that is not done; None: that one, if any is left, and all
+behind it did not start."""
 
+BRIEF_S = 0.001
+"""What takes less is not timed one by one, but as a whole run."""
+RUN_S = 0.001
+"""How much work of one lane, by the handler's measured time, is handed over as one run: a slow handler gets one record
+at a time, a fast one pays for the hand-over once in many."""
+LONGEST_RUN = 100
 AHEAD_S = 0.004
 """How much work, by the handler's measured time, is handed over beyond the free slots, so that no slot waits for the
 owner's next tick."""
@@ -41,13 +48,26 @@ class Executor(Protocol):
         """How many works it takes now."""
         ...
 
-    def hand_over(self, works: Sequence[Work]) -> None:
-        """Run these, each once, in any order. One that is not started when its partition stops, or while the start
-        gate is shut, comes back without an outcome."""
+    @property
+    def longest(self) -> int:
+        """How many works of one lane it takes as one run."""
+        ...
+
+    def hand_over(self, runs: Sequence[Run]) -> None:
+        """Attempt the works of each run in turn, up to the first that is not done; the runs in any order. What is not
+        started when its partition stops, or while the start gate is shut, comes back without an outcome."""
         ...
 
     def collect(self) -> Sequence[Completion]:
         """What came back since the last call."""
+        ...
+
+    def under_way(self) -> Sequence[Run]:
+        """Runs of which something is attempted now: what is done of them can be settled before they come back."""
+        ...
+
+    def at_work(self) -> Sequence[Work]:
+        """What is attempted now."""
         ...
 
     def withdraw(self) -> None:
@@ -80,9 +100,10 @@ def died(error: BaseException) -> Retry:
 class Slot:
     """One place for an attempt: what runs there, since when, and whether it was told to end."""
 
-    __slots__ = ("cancelled", "started", "work")
+    __slots__ = ("cancelled", "run", "started", "work")
 
     def __init__(self) -> None:
+        self.run: Run | None = None
         self.work: Work | None = None
         self.started = 0.0
         self.cancelled = False
@@ -100,7 +121,7 @@ class Exchange:
         self._timeout_s = timeout_s
         self._gate = gate
         self._clock = clock
-        self._inbox: deque[Work] = deque()
+        self._inbox: deque[Run] = deque()
         self._outbox: deque[Completion] = deque()
         self._sleeping = False
         self._enough = 1
@@ -116,9 +137,16 @@ class Exchange:
 
     @property
     def room(self) -> int:
-        """Free slots, and a few milliseconds of work beyond them."""
+        """Free slots, and a few milliseconds of work beyond them; none as long as there is enough of that."""
         ahead = min(MOST_AHEAD, int(self._concurrency * AHEAD_S / max(self._mean_s, 1e-6)))
-        return self._concurrency + ahead - self._in_flight
+        all_of_it = self._concurrency + ahead
+        room = all_of_it - self._in_flight
+        return 0 if ahead > self._concurrency and 4 * room < all_of_it else room
+
+    @property
+    def longest(self) -> int:
+        """As many as take a millisecond."""
+        return max(1, min(LONGEST_RUN, int(RUN_S / max(self._mean_s, 1e-6))))
 
     def collect(self) -> Sequence[Completion]:
         """What came back since the last call."""
@@ -128,25 +156,36 @@ class Exchange:
             return ()
         take = outbox.popleft
         completions = [take() for _ in range(count)]
-        self._in_flight -= count
-        ran = [seconds for _, outcome, seconds in completions if outcome is not None]
+        ran, seconds = 0, 0.0
+        for run, outcome in completions:
+            self._in_flight -= len(run.works)
+            ran += run.done + (outcome is not None)
+            seconds += run.spent_s
         if ran:
-            share = min(1.0, len(ran) / 50)
-            self._mean_s += share * (sum(ran) / len(ran) - self._mean_s)
+            share = min(1.0, ran / 50)
+            self._mean_s += share * (seconds / ran - self._mean_s)
         return completions
+
+    def under_way(self) -> Sequence[Run]:
+        """Runs of which something is attempted now."""
+        return [run for slot in self._slots if (run := slot.run) is not None]
+
+    def at_work(self) -> Sequence[Work]:
+        """What is attempted now."""
+        return [work for slot in self._slots if (work := slot.work) is not None]
 
     def withdraw(self) -> None:
         """Send back what has not started of partitions that have stopped."""
         inbox = self._inbox
         for _ in range(len(inbox)):
             try:
-                work = inbox.popleft()
+                run = inbox.popleft()
             except IndexError:
                 return  # the runners took the rest meanwhile
-            if work.lane.partition.open:
-                inbox.append(work)
+            if run.lane.partition.open:
+                inbox.append(run)
             else:
-                self._give_back((work, None, 0.0))
+                self._give_back((run, None))
 
     def wait(self, timeout_s: float, enough: int = 1) -> None:
         """Block until `enough` completions can be collected, at most `timeout_s`."""

@@ -6,11 +6,11 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 
-from streamq.core.lanes import Work
+from streamq.core.lanes import Run, Work
 from streamq.model.clock import Clock
 from streamq.model.handlers import AsyncHandler, BoundHandler, SyncHandler
-from streamq.model.outcomes import Failure, Outcome, Retry
-from streamq.runtime.executor import Completion, Overdue, timed_out
+from streamq.model.outcomes import DONE, Failure, Outcome, Retry
+from streamq.runtime.executor import BRIEF_S, Completion, Overdue, timed_out
 from streamq.runtime.gate import StartGate
 
 
@@ -31,32 +31,54 @@ class InlineExecutor:
 
     @property
     def in_flight(self) -> int:
-        """Completions not collected yet: nothing ever runs beyond `hand_over`."""
-        return len(self._outbox)
+        """Works not collected yet: nothing ever runs beyond `hand_over`."""
+        return sum(len(run.works) for run, _ in self._outbox)
 
     @property
     def room(self) -> int:
         """As many as run at once elsewhere."""
-        return self._concurrency - len(self._outbox)
+        return self._concurrency - self.in_flight
 
-    def hand_over(self, works: Sequence[Work]) -> None:
+    @property
+    def longest(self) -> int:
+        """One at a time: keys take turns."""
+        return 1
+
+    def hand_over(self, runs: Sequence[Run]) -> None:
         """Run these, in this order."""
-        for work in works:
+        for run in runs:
+            self._outbox.append((run, self._attempts(run)))
+
+    def _attempts(self, run: Run) -> Outcome | None:
+        for work in run.works:
             started = self._clock.monotonic()
-            if not (work.lane.partition.open and self._gate.may_start(started)):
-                self._outbox.append((work, None, 0.0))
-                continue
+            if not (run.lane.partition.open and self._gate.may_start(started)):
+                return None
             outcome = self._run(work)
             ran_s = self._clock.monotonic() - started
+            run.spent_s += ran_s
+            if ran_s >= BRIEF_S:
+                run.slow += (ran_s,)
             if self._timeout_s is not None and ran_s > self._timeout_s:
-                outcome = timed_out(self._timeout_s, ran_s)
-            self._outbox.append((work, outcome, ran_s))
+                return timed_out(self._timeout_s, ran_s)
+            if outcome is not DONE:
+                return outcome
+            run.done += 1
+        return None
 
     def collect(self) -> Sequence[Completion]:
         """What was run since the last call."""
         completions = list(self._outbox)
         self._outbox.clear()
         return completions
+
+    def under_way(self) -> Sequence[Run]:
+        """Nothing runs on."""
+        return ()
+
+    def at_work(self) -> Sequence[Work]:
+        """Nothing runs on."""
+        return ()
 
     def withdraw(self) -> None:
         """Nothing waits here."""

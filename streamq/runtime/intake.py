@@ -18,7 +18,7 @@ from streamq.runtime.stats import OwnerStats
 
 logger = logging.getLogger(__name__)
 
-BATCH = 500
+BATCH = 1000
 _partition_of = attrgetter("partition")
 
 
@@ -74,7 +74,7 @@ class Intake:
             if state is None:
                 continue  # of an epoch that is over: the next one reads it again
             if self._bounds is None:
-                state.receive(run)
+                state.receive(list(run))
             else:
                 self._receive_within(self._bounds, state, run)
 

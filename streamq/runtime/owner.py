@@ -37,6 +37,8 @@ BUSY_S: Final = 0.002
 SETTLING_S: Final = 0.02
 """Longest poll while something runs and nothing waits for it."""
 CONTROL_S: Final = 0.005
+PROGRESS_S: Final = 0.05
+"""What is done of a run that goes on is settled so often: a handler that hangs holds up its own record only."""
 REPORT_S: Final = 1.0
 KEEP_POLLING_S: Final = 0.01
 """With enough at hand, one record is polled so often: the client must be polled whatever happens."""
@@ -115,7 +117,7 @@ class Owner:
         self._draining: Deadline | None = None
         self._aborted = False
         self._failure: StreamqError | None = None
-        self._control_at = self._report_at = self._polled_at = self._clock.monotonic()
+        self._control_at = self._progress_at = self._report_at = self._polled_at = self._clock.monotonic()
         self._named: set[int] = set()
 
     # Life cycle
@@ -215,7 +217,7 @@ class Owner:
         4. open partitions as far as the answers about them allow
         5. hand runnable records over to the executor
         6. commit, or take in a commit's answer; leave and rejoin if one got lost
-        7. pause what is full, resume what has drained
+        7. pause what is full, resume what has drained; settle what is done of runs that go on
         8. poll: new records, ends, rebalances
         9. report: gauges, handlers beyond their time-out
         """
@@ -231,6 +233,9 @@ class Owner:
         if now >= self._control_at:
             self._control_at = now + CONTROL_S
             self._intake.control(now)
+        if now >= self._progress_at:
+            self._progress_at = now + PROGRESS_S
+            self._settle_under_way()
         busy |= self._poll(now, 0.0 if busy else most_s)
         if now >= self._report_at:
             self._report_at = now + REPORT_S
@@ -244,13 +249,17 @@ class Owner:
             self._settler.settle(completions)
         return self._settler.advance(now) or bool(completions)
 
+    def _settle_under_way(self) -> None:
+        for run in self._executor.under_way():
+            self._settler.settle_done(run)
+
     def _hand_over(self) -> bool:
         if self.gate.shut or self._draining is not None:
             return False
         room = self._executor.room
         if room <= 0 or not self._scheduler.ready:
             return False
-        self._executor.hand_over(self._scheduler.take(room))
+        self._executor.hand_over(self._scheduler.take(room, self._executor.longest))
         return True
 
     def _poll(self, now: float, most_s: float) -> bool:
@@ -282,7 +291,7 @@ class Owner:
 
     def _await_completions(self, wait_s: float) -> None:
         """With lanes ready there is time to collect several; without, the first one makes the next record start."""
-        enough = 1 + self._executor.in_flight // 8 if self._scheduler.ready else 1
+        enough = 1 + self._executor.in_flight // (8 * self._executor.longest) if self._scheduler.ready else 1
         self._executor.wait(min(wait_s, BUSY_S), enough)
 
     def _wait_s(self, now: float, most_s: float) -> float:
@@ -374,6 +383,7 @@ class Owner:
                 self._intake.poll(0.0, 1)
             self._executor.wait(min(BUSY_S, deadline.remaining_s()))
         self._settle(self._clock.monotonic())
+        self._settle_under_way()
 
     def _go_on(self) -> None:
         """What the loop does while one of its steps must wait: the partitions that stay are served."""
@@ -392,6 +402,6 @@ class Owner:
         return self._assignment.get(partition)
 
     def _tell_running(self, states: Sequence[PartitionState], sentence: str) -> None:
-        for state in states:
-            for work in state.at_work():
+        for work in self._executor.at_work():
+            if work.lane.partition in states:
                 tell_running(self._parts.identity.group, work, sentence, None)

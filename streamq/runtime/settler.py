@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple, assert_never
 
-from streamq.core.lanes import LaneKey, Work
+from streamq.core.lanes import Lane, LaneKey, Run, Work
 from streamq.core.partition import PartitionState, Phase
 from streamq.core.retry import RetryPolicy
 from streamq.model import headers as names
 from streamq.model.clock import Clock
 from streamq.model.errors import BrokerError, FatalBrokerError, FencedError, RecordTooLargeError
-from streamq.model.outcomes import DONE, Dead, Done, Outcome, Retry
+from streamq.model.outcomes import Dead, Done, Outcome, Retry
 from streamq.model.ports import ProducerPort
 from streamq.model.records import Delivery, Headers, OutgoingRecord, TopicPartition
 from streamq.runtime.executor import Completion
@@ -58,27 +58,27 @@ class Stragglers:
     """Runs of earlier epochs of this process that still go on; each occupies its key."""
 
     def __init__(self) -> None:
-        self._running: dict[TopicPartition, dict[LaneKey, Work]] = {}
+        self._running: dict[TopicPartition, dict[LaneKey, Lane]] = {}
 
-    def add(self, partition: TopicPartition, works: Sequence[Work]) -> None:
-        """These ran on when their epoch ended."""
-        if works:
-            self._running.setdefault(partition, {}).update((work.lane.key, work) for work in works)
+    def add(self, partition: TopicPartition, lanes: Sequence[Lane]) -> None:
+        """Something of these ran on when their epoch ended."""
+        if lanes:
+            self._running.setdefault(partition, {}).update((lane.key, lane) for lane in lanes)
 
     def keys(self, partition: TopicPartition) -> Sequence[LaneKey]:
         """The keys that are occupied in a partition."""
         return tuple(self._running.get(partition, ()))
 
-    def ended(self, work: Work) -> LaneKey | None:
+    def ended(self, lane: Lane) -> LaneKey | None:
         """A run of a closed epoch has come back. Returns the key that is free now, None if it did not occupy one."""
-        partition, key = work.lane.partition.partition, work.lane.key
+        partition = lane.partition.partition
         running = self._running.get(partition, {})
-        if running.get(key) is not work:
+        if running.get(lane.key) is not lane:
             return None
-        del running[key]
+        del running[lane.key]
         if not running:
             del self._running[partition]
-        return key
+        return lane.key
 
 
 class Settler:
@@ -119,25 +119,33 @@ class Settler:
 
     def settle(self, completions: Sequence[Completion]) -> None:
         """Apply what came back from the executor."""
-        done = 0
-        ran: list[float] = []
-        for work, outcome, seconds in completions:
-            state = work.lane.partition
+        ran, spent_s = 0, 0.0
+        slow: list[float] = []
+        for run, outcome in completions:
+            state = run.lane.partition
             if state.phase is Phase.CLOSED:
-                self._late(work)
+                self._late(run.lane)
                 continue
-            state.returned()
-            if outcome is None:
-                state.withdraw(work)
-                continue
-            ran.append(seconds)
-            if outcome is DONE:
-                done += 1
-                state.settle(work)
+            state.returned(len(run.works))
+            ran += run.done + (outcome is not None)
+            spent_s += run.spent_s
+            slow += run.slow
+            self.settle_done(run)
+            if run.done == len(run.works):
+                state.end(run)
+            elif outcome is None:
+                state.withdraw(run.works[run.done])
             else:
-                self._apply(state, work, outcome)
-        self._stats.done += done
-        self._stats.ran(ran)
+                self._apply(state, run.works[run.done], outcome)
+        self._stats.ran(ran, spent_s, slow)
+
+    def settle_done(self, run: Run) -> None:
+        """Settle what is done of a run, which may go on."""
+        state = run.lane.partition
+        if run.done > run.settled and state.phase is not Phase.CLOSED:
+            before = run.settled
+            state.settle_done(run)
+            self._stats.done += run.settled - before
 
     def advance(self, now: float) -> bool:
         """Take in the producer's reports, and try again what was refused. Whether there was anything."""
@@ -153,10 +161,10 @@ class Settler:
             self._produce(heappop(self._again)[2], now)
         return busy
 
-    def _late(self, work: Work) -> None:
+    def _late(self, lane: Lane) -> None:
         """A run of an epoch that is over: its outcome counts for nothing, but its key is free now."""
-        key = self.stragglers.ended(work)
-        state = self._current(work.lane.partition.partition)
+        key = self.stragglers.ended(lane)
+        state = self._current(lane.partition.partition)
         if key is not None and state is not None:
             state.unblock(key)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -36,13 +36,10 @@ class OwnerStats:
         self.handler_buckets = [0] * (len(HANDLER_BOUNDS_S) + 1)
         self.handler_seconds = 0.0
 
-    def ran(self, seconds: Sequence[float]) -> None:
-        """These attempts ran for so long each."""
-        ordered = sorted(seconds)
-        below = 0
-        for at, bound in enumerate(HANDLER_BOUNDS_S):
-            upto = bisect_right(ordered, bound, below)
-            self.handler_buckets[at] += upto - below
-            below = upto
-        self.handler_buckets[-1] += len(ordered) - below
-        self.handler_seconds += sum(ordered)
+    def ran(self, attempts: int, spent_s: float, slow: Sequence[float]) -> None:
+        """So many attempts took `spent_s` seconds together, the slow ones among them (those at or above the first
+        bound) these."""
+        self.handler_buckets[0] += attempts - len(slow)
+        for seconds in slow:
+            self.handler_buckets[bisect_left(HANDLER_BOUNDS_S, seconds)] += 1
+        self.handler_seconds += spent_s

@@ -1,6 +1,6 @@
 """Runs `def` handlers on threads.
 
-Threads take works one by one from a common queue, so a slow handler never holds up what was handed over with it; they
+Threads take runs one by one from a common queue, so a slow handler never holds up another key; they
 are woken in the number that the handler's measured time asks for, so a fast handler does not pay a wake-up a record.
 """
 
@@ -10,10 +10,11 @@ import threading
 from collections.abc import Sequence
 from queue import SimpleQueue
 
-from streamq.core.lanes import Work
+from streamq.core.lanes import Run, Work
 from streamq.model.clock import Clock
 from streamq.model.handlers import SyncHandler
-from streamq.runtime.executor import AHEAD_S, Completion, Exchange, Slot, died, timed_out
+from streamq.model.outcomes import DONE, Outcome
+from streamq.runtime.executor import AHEAD_S, BRIEF_S, Completion, Exchange, Slot, died, timed_out
 from streamq.runtime.gate import StartGate
 
 
@@ -37,14 +38,14 @@ class ThreadExecutor(Exchange):
         self._tokens: SimpleQueue[bool] = SimpleQueue()  # True: look into the inbox; False: end
         self._threads: list[threading.Thread] = []
 
-    def hand_over(self, works: Sequence[Work]) -> None:
+    def hand_over(self, runs: Sequence[Run]) -> None:
         """Run these on the threads."""
-        self._in_flight += len(works)
-        self._inbox.extend(works)
+        self._in_flight += sum([len(run.works) for run in runs])
+        self._inbox.extend(runs)
         self._nudge()
 
     def collect(self) -> Sequence[Completion]:
-        """What came back since the last call; wakes more threads if works still wait for one."""
+        """What came back since the last call; wakes more threads if runs still wait for one."""
         if self._inbox:
             self._nudge()
         return super().collect()
@@ -59,11 +60,14 @@ class ThreadExecutor(Exchange):
 
     def _nudge(self) -> None:
         waiting = len(self._inbox)
-        wanted = min(waiting, self._concurrency, 1 + int(waiting * self._mean_s / AHEAD_S)) - self._tokens.qsize()
+        wanted = (
+            min(waiting, self._concurrency, 1 + int(waiting * self.longest * self._mean_s / AHEAD_S))
+            - self._tokens.qsize()
+        )
         for _ in range(wanted):
             self._tokens.put(True)
-        # Counted anew each time: a thread that had just taken a work may have looked idle at the last look.
-        idle = len(self._threads) - sum(slot.work is not None for slot in self._slots)
+        # Counted anew each time: a thread that had just taken a run may have looked idle at the last look.
+        idle = len(self._threads) - sum(slot.run is not None for slot in self._slots)
         missing = min(self._tokens.qsize() - idle, self._concurrency - len(self._threads))
         for _ in range(missing):
             self._start_thread()
@@ -83,23 +87,38 @@ class ThreadExecutor(Exchange):
         while self._tokens.get():
             while True:
                 try:
-                    work = self._inbox.popleft()
+                    slot.run = run = self._inbox.popleft()
                 except IndexError:
                     break
-                self._attempt(slot, work)
+                outcome = self._attempts(slot, run)
+                slot.run = None
+                self._give_back((run, outcome))
 
-    def _attempt(self, slot: Slot, work: Work) -> None:
-        started = self._clock.monotonic()
-        if not (work.lane.partition.open and self._gate.may_start(started)):
-            self._give_back((work, None, 0.0))
-            return
-        slot.started, slot.work = started, work
+    def _attempts(self, slot: Slot, run: Run) -> Outcome | None:
+        """Attempt works of the run in turn. What came of the first that is not done; None if it did not start."""
+        partition, gate, monotonic = run.lane.partition, self._gate, self._clock.monotonic
+        first = began = monotonic()
+        for work in run.works:
+            if not partition.open or began > gate.until:
+                break
+            slot.started, slot.work = began, work
+            outcome = self._attempt(work)
+            slot.work = None
+            ended = monotonic()
+            if ended - began >= BRIEF_S:
+                run.slow += (ended - began,)
+            if self._timeout_s is not None and ended - began > self._timeout_s:
+                outcome = timed_out(self._timeout_s, ended - began)
+            if outcome is not DONE:
+                run.spent_s = ended - first
+                return outcome
+            run.done += 1
+            began = ended
+        run.spent_s = began - first
+        return None
+
+    def _attempt(self, work: Work) -> Outcome:
         try:
-            outcome = self._call(work.record, work.attempt)
+            return self._call(work.record, work.attempt)
         except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:
-            outcome = died(error)  # it must not end the thread, and the slot and the key with it
-        ran_s = self._clock.monotonic() - started
-        slot.work = None
-        if self._timeout_s is not None and ran_s > self._timeout_s:
-            outcome = timed_out(self._timeout_s, ran_s)
-        self._give_back((work, outcome, ran_s))
+            return died(error)  # it must not end the thread, and the slot and the key with it

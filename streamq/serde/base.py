@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from streamq.model.errors import SerdeError
@@ -51,6 +53,13 @@ class Serde(Protocol[T]):
             RetriableError: the Schema Registry did not answer; nothing is wrong with the bytes. Wait, do it again.
         """
         ...
+
+
+def quick_decoder(serde: Serde[T], topic: str) -> Callable[[bytes], T]:
+    """What decodes as the serde does, without a call of ours where the format has such a function. It may raise what it
+    likes: `serde.decode` of the same bytes then says what is wrong with them."""
+    quick: Callable[[bytes], T] | None = getattr(serde, "quick", None)
+    return quick if quick is not None else partial(serde.decode, topic=topic)
 
 
 class SchemaRegistry(Protocol):

@@ -39,6 +39,7 @@ class JsonSerde(Generic[T]):
         self._part = part
         self._none_allowed = accepts_none(value_type)
         self._decode = msgspec.json.Decoder(value_type).decode
+        self.quick = self._decode
 
     def encode(self, value: T, *, topic: str) -> bytes | None:
         """The value as JSON; None as a tombstone, where the type allows None.

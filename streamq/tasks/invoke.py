@@ -11,8 +11,8 @@ What ends an attempt, and what it comes to:
     the schema registry is away             Retry that does not count
     a tombstone nobody asked for            Dead: tombstone
 
-This is the hot path: for a handler that returns, nothing is made but the value, the context and, for `async def`, one
-coroutine around the handler's.
+This is the hot path: for a handler that returns, nothing is made but the value, the context if it takes one and, for
+`async def`, one coroutine around the handler's.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from typing import Final, cast
 
 from streamq.model.clock import Clock, Deadline, SystemClock
 from streamq.model.errors import RetriableError, SerdeError, StreamqError
-from streamq.model.handlers import AsyncHandler, BoundHandler, SyncHandler
+from streamq.model.handlers import AsyncCall, AsyncHandler, BoundHandler, SyncCall, SyncHandler
 from streamq.model.outcomes import DONE, Dead, Failure, Outcome, Retry
 from streamq.model.records import Record
+from streamq.serde.base import quick_decoder
 from streamq.tasks.context import Binding, Context
 from streamq.tasks.failures import failure_of
 from streamq.tasks.processor import Processor
 from streamq.tasks.publisher import Publishing
 from streamq.tasks.signals import Reject, RetryLater
-from streamq.tasks.signature import Handler
 
 _ENDS_THREAD: Final = (KeyboardInterrupt, GeneratorExit)
 """What is not the handler's to raise: the user's Ctrl-C, and the end of a coroutine that is thrown away."""
@@ -46,24 +46,65 @@ def bind(
     """One call for one attempt: decoding, context and exceptions included. Immutable and usable by any number of
     threads; `publisher` is where the handler's publications go, `clock` bounds the wait for them in a thread."""
     binding = Binding(processor.name, processor.group, processor.topic, publisher, is_replay)
-    if processor.shape.is_async:
-        return AsyncHandler(_async_call(processor, binding))
-    return SyncHandler(_sync_call(processor, binding, clock or SystemClock()))
+    match processor.shape.is_async, processor.shape.takes_context:
+        case True, True:
+            return AsyncHandler(_async_with_context(processor, binding))
+        case True, _:
+            return AsyncHandler(_async_plain(processor))
+        case _, True:
+            return SyncHandler(_sync_with_context(processor, binding, clock or SystemClock()))
+        case _:
+            return SyncHandler(_sync_plain(processor))
 
 
-def _async_call(processor: Processor, binding: Binding) -> Callable[[Record, int], Coroutine[object, object, Outcome]]:
-    handler = cast("AsyncFunction", _with_context(processor))
-    decode, topic = processor.topic.value_serde.decode, processor.topic.name
-    takes_none = processor.shape.takes_none
+# Four calls that differ in a line or two, and are written out: each line here is paid for every record.
+
+
+def _async_plain(processor: Processor) -> AsyncCall:
+    handler, takes_none, decoding = (
+        cast("AsyncFunction", processor.handler),
+        processor.shape.takes_none,
+        Decoding(processor),
+    )
+    quick = decoding.quick
 
     async def call(record: Record, attempt: int) -> Outcome:
         data = record.value
         try:
-            value = None if data is None else decode(data, topic=topic)
+            value = None if data is None else quick(data)
         except BaseException as error:
             if isinstance(error, _ENDS_THREAD):
                 raise
-            return _not_decoded(error)
+            return decoding.failed(error, data)
+        if value is None and not takes_none:
+            return _tombstone(record)
+        try:
+            await handler(value)
+        except BaseException as error:
+            if isinstance(error, _ENDS_THREAD) or _cancelled_from_outside(error):
+                raise
+            return _raised(error, None)
+        return DONE
+
+    return call
+
+
+def _async_with_context(processor: Processor, binding: Binding) -> AsyncCall:
+    handler, takes_none, decoding = (
+        cast("AsyncFunction", processor.handler),
+        processor.shape.takes_none,
+        Decoding(processor),
+    )
+    quick = decoding.quick
+
+    async def call(record: Record, attempt: int) -> Outcome:
+        data = record.value
+        try:
+            value = None if data is None else quick(data)
+        except BaseException as error:
+            if isinstance(error, _ENDS_THREAD):
+                raise
+            return decoding.failed(error, data)
         if value is None and not takes_none:
             return _tombstone(record)
         context = Context(binding, record, attempt)
@@ -83,19 +124,43 @@ def _async_call(processor: Processor, binding: Binding) -> Callable[[Record, int
     return call
 
 
-def _sync_call(processor: Processor, binding: Binding, clock: Clock) -> Callable[[Record, int], Outcome]:
-    handler, timeout_s = _with_context(processor), binding.publisher.publish_timeout_s
-    decode, topic = processor.topic.value_serde.decode, processor.topic.name
-    takes_none = processor.shape.takes_none
+def _sync_plain(processor: Processor) -> SyncCall:
+    handler, takes_none, decoding = processor.handler, processor.shape.takes_none, Decoding(processor)
+    quick = decoding.quick
 
     def call(record: Record, attempt: int) -> Outcome:
         data = record.value
         try:
-            value = None if data is None else decode(data, topic=topic)
+            value = None if data is None else quick(data)
         except BaseException as error:
             if isinstance(error, _ENDS_THREAD):
                 raise
-            return _not_decoded(error)
+            return decoding.failed(error, data)
+        if value is None and not takes_none:
+            return _tombstone(record)
+        try:
+            returned = handler(value)
+        except BaseException as error:
+            if isinstance(error, _ENDS_THREAD):
+                raise
+            return _raised(error, None)
+        return DONE if returned is None else _returned(returned)
+
+    return call
+
+
+def _sync_with_context(processor: Processor, binding: Binding, clock: Clock) -> SyncCall:
+    handler, takes_none, decoding = processor.handler, processor.shape.takes_none, Decoding(processor)
+    quick, timeout_s = decoding.quick, binding.publisher.publish_timeout_s
+
+    def call(record: Record, attempt: int) -> Outcome:
+        data = record.value
+        try:
+            value = None if data is None else quick(data)
+        except BaseException as error:
+            if isinstance(error, _ENDS_THREAD):
+                raise
+            return decoding.failed(error, data)
         if value is None and not takes_none:
             return _tombstone(record)
         context = Context(binding, record, attempt)
@@ -119,11 +184,24 @@ def _sync_call(processor: Processor, binding: Binding, clock: Clock) -> Callable
 # Before the handler.
 
 
-def _with_context(processor: Processor) -> Handler:
-    handler = processor.handler
-    if processor.shape.takes_context:
-        return handler
-    return lambda value, _context: handler(value)
+class Decoding:
+    """How a processor's values are decoded: at once, and with the reason where that fails."""
+
+    def __init__(self, processor: Processor) -> None:
+        self._serde, self._topic = processor.topic.value_serde, processor.topic.name
+        self.quick = quick_decoder(self._serde, self._topic)
+
+    def failed(self, error: BaseException, data: bytes | None) -> Outcome:
+        """The outcome where `quick` raised; raises what is not the record's fault."""
+        if data is None or isinstance(error, SerdeError | RetriableError):
+            return _not_decoded(error)
+        try:
+            self._serde.decode(data, topic=self._topic)
+        except BaseException as reason:
+            if isinstance(reason, _ENDS_THREAD):
+                raise
+            return _not_decoded(reason)
+        return _not_decoded(error)  # the user's type took it at the second look
 
 
 def _not_decoded(error: BaseException) -> Outcome:
@@ -148,8 +226,8 @@ def _tombstone(record: Record) -> Dead:
 # After the handler.
 
 
-def _raised(error: BaseException, context: Context) -> Outcome:
-    if error is context._no_fault:
+def _raised(error: BaseException, context: Context | None) -> Outcome:
+    if context is not None and error is context._no_fault:
         return _not_decoded(error)
     match error:
         case Reject():

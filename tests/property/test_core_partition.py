@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamq.config import Ordering
-from streamq.core.lanes import KeyScheduler, LaneKey, LaneState, Work
+from streamq.core.lanes import KeyScheduler, Lane, LaneKey, LaneState, Work
 from streamq.core.offset_map import OffsetMap, decode_map, encode_map
 from streamq.core.partition import PartitionState, Phase
 from streamq.model.errors import InvariantError
@@ -37,7 +37,7 @@ class World:
             self.logs[number] = [self._record(number, offset) for offset in offsets]
         self.committed: dict[int, OffsetMap] = {number: OffsetMap(0, 0) for number in self.logs}
         self.settled: set[Place] = set()  # ever, by any owner
-        self.stragglers: dict[int, dict[LaneKey, Work]] = defaultdict(dict)
+        self.stragglers: dict[int, dict[LaneKey, Lane]] = defaultdict(dict)
         self.epoch = 0
         self.now = 0.0
         self.new_owner()
@@ -84,8 +84,8 @@ class World:
         state.stop()
         if self.rnd.random() < 0.5:
             self.commit(number)
-        for work in state.close():
-            self.stragglers[number][work.lane.key] = work
+        for lane in state.close():
+            self.stragglers[number][lane.key] = lane
         self.held = [work for work in self.held if work.lane.partition is not state]
         self.open(number)
 
@@ -122,7 +122,8 @@ class World:
         return self.logs[number][-1].offset + 2  # a marker stands at the end
 
     def take(self) -> None:
-        for work in self.scheduler.take(self.rnd.randint(1, 4)):
+        for run in self.scheduler.take(self.rnd.randint(1, 4)):
+            work = run.works[0]
             self.started(work)
             self.running.append(work)
 
@@ -181,7 +182,7 @@ class World:
 
     def straggler_ended(self, work: Work) -> None:
         number = work.record.partition
-        if self.stragglers[number].get(work.lane.key) is work:
+        if self.stragglers[number].get(work.lane.key) is work.lane:
             del self.stragglers[number][work.lane.key]
             self.states[number].unblock(work.lane.key)
 
@@ -258,11 +259,11 @@ def test_every_lane_gets_its_turn(lanes: int, width: int) -> None:
     records = [Record("t", 0, Offset(n), b"k%d" % (n % lanes), b"") for n in range(lanes * 3)]
     state.receive(records)
     started: list[bytes | None] = []
-    while works := scheduler.take(width):
-        for work in works:
-            started.append(work.record.key)
+    while runs := scheduler.take(width):
+        for run in runs:
+            started.append(run.works[0].record.key)
             state.returned()
-            state.settle(work)
+            state.settle(run.works[0])
     for turn in range(3):
         assert len(set(started[turn * lanes : (turn + 1) * lanes])) == lanes, "each lane once before any a second time"
 
@@ -272,7 +273,7 @@ def test_what_the_map_has_no_room_for_waits_and_is_not_lost() -> None:
     scheduler = KeyScheduler()
     state = PartitionState(TopicPartition("t", 0), 1, scheduler, NextOffset(0))
     state.receive([Record("t", 0, Offset(0), b"stuck", b"")])
-    [stuck] = scheduler.take(1)
+    stuck = scheduler.take(1)[0].works[0]
     far = [Record("t", 0, Offset(2_000_000 + n), b"far", b"") for n in range(3)]
     state.receive(far)
     state.reach(NextOffset(3_000_000))
@@ -281,7 +282,7 @@ def test_what_the_map_has_no_room_for_waits_and_is_not_lost() -> None:
     state.settle(stuck)
     assert state.held == 0
     for _ in far:
-        [work] = scheduler.take(9)
+        work = scheduler.take(9)[0].works[0]
         state.returned()
         state.settle(work)
     assert state.tracker.next_offset == 3_000_000
@@ -292,7 +293,7 @@ def test_attempts_survive_a_crash() -> None:
     state = PartitionState(TopicPartition("t", 0), 1, scheduler, NextOffset(0))
     state.receive([Record("t", 0, Offset(0), b"k", b"")])
     for _ in range(3):
-        [work] = scheduler.take(1)
+        work = scheduler.take(1)[0].works[0]
         state.returned()
         state.retry(work, 0.0)
         scheduler.wake(1.0)
@@ -300,14 +301,14 @@ def test_attempts_survive_a_crash() -> None:
     again = KeyScheduler()
     reborn = PartitionState(TopicPartition("t", 0), 2, again, NextOffset(0), restored=restored)
     reborn.receive([Record("t", 0, Offset(0), b"k", b"")])
-    assert [work.attempt for work in again.take(1)] == [4]
+    assert [run.works[0].attempt for run in again.take(1)] == [4]
 
 
 def test_an_outcome_for_what_does_not_run_is_a_bug_that_stops_the_worker() -> None:
     scheduler = KeyScheduler()
     state = PartitionState(TopicPartition("t", 0), 1, scheduler, NextOffset(0))
     state.receive([Record("t", 0, Offset(offset), b"k", b"") for offset in range(2)])
-    [work] = scheduler.take(1)
+    work = scheduler.take(1)[0].works[0]
     second = work.lane.queue[1]
     with pytest.raises(InvariantError, match="not the running head of its lane"):
         state.settle(second)

@@ -10,7 +10,7 @@ import os
 
 from hypothesis import settings
 
-from streamq.core.lanes import LaneKey
+from streamq.core.lanes import KeyScheduler, LaneKey, Work
 from streamq.core.offset_map import OffsetMap
 from streamq.model.records import Record
 
@@ -161,3 +161,8 @@ class LaneOf:
         if self.ordering == "none" or record.key is None:
             return int(record.offset)
         return record.key
+
+
+def heads(scheduler: KeyScheduler, most: int) -> list[Work]:
+    """Start at most so many lanes, one record each."""
+    return [run.works[0] for run in scheduler.take(most)]

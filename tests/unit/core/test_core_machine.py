@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from streamq.config import Ordering
-from streamq.core.lanes import KeyScheduler, Lane, LaneKey, LaneState, Work
+from streamq.core.lanes import KeyScheduler, Lane, LaneKey, LaneState, Run, Work
 from streamq.core.offset_map import OffsetMap, decode_map, encode_map
 from streamq.core.partition import PartitionState, Phase
 from streamq.model.records import NextOffset, Offset, Record, TopicPartition
@@ -45,7 +45,7 @@ class CoreMachine(RuleBasedStateMachine):
                 log.append(Record("t", number, Offset(offset), key, b"v" * (offset % 5)))
         self.ends = {number: log[-1].offset + 2 for number, log in self.logs.items()}  # a marker stands at the end
         self.committed = {number: OffsetMap(0, 0) for number in NUMBERS}
-        self.stragglers: dict[int, dict[LaneKey, Work]] = {number: {} for number in NUMBERS}
+        self.stragglers: dict[int, dict[LaneKey, Lane]] = {number: {} for number in NUMBERS}
         self.epoch, self.now, self.steps = 0, 0.0, 0
         self.settled: set[tuple[int, int]] = set()  # ever, by any owner
         self.gone: set[tuple[int, int]] = set()  # compacted
@@ -57,7 +57,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.scheduler = KeyScheduler()
         self.states: dict[int, PartitionState] = {}
         self.models: dict[int, NaivePartition] = {}
-        self.running: list[Work] = []
+        self.running: list[Run] = []
         self.letters: list[Work] = []
         self.turns: dict[Lane, int] = {}
         for number in NUMBERS:
@@ -101,25 +101,31 @@ class CoreMachine(RuleBasedStateMachine):
 
     # What runs
 
-    @rule(most=st.integers(0, 5))
-    def take(self, most: int) -> None:
-        for work in self.scheduler.take(most):
-            self.started(work)
+    @rule(most=st.integers(0, 5), longest=st.integers(1, 3))
+    def take(self, most: int, longest: int = 1) -> None:
+        runs = self.scheduler.take(most, longest)
+        assert sum(len(run.works) for run in runs) <= most
+        for run in runs:
+            assert len(run.works) <= longest
+            self.started(run)
 
-    def started(self, work: Work) -> None:
-        record, number = work.record, work.record.partition
-        model, state, lane = self.models[number], self.states[number], self.lane_of(work.record)
-        assert work.lane.partition is state
+    def started(self, run: Run) -> None:
+        first = run.works[0]
+        number = first.record.partition
+        model, state, lane = self.models[number], self.states[number], self.lane_of(first.record)
+        assert run.lane.partition is state
         assert state.phase is Phase.OPEN
-        assert model.lanes(self.lane_of)[lane][0] == record.offset, "its predecessors are settled, itself it is not"
-        for other in [*self.running, *self.letters]:
+        offsets = [work.record.offset for work in run.works]
+        assert model.lanes(self.lane_of)[lane][: len(offsets)] == offsets, "none left out, nothing before it unsettled"
+        for other in [*(one.works[0] for one in self.running), *self.letters]:
             assert (other.record.partition, self.lane_of(other.record)) != (number, lane), "no overlap"
         assert lane not in self.stragglers[number], "nor with what runs on of an earlier epoch"
-        assert work.attempt == model.attempts.get(record.offset, 1)
         done = model.committed
-        assert record.offset >= done.end or record.offset in done.unsettled, "what the map calls settled is not redone"
-        self.running.append(work)
-        self.turns.pop(work.lane, None)
+        for work, offset in zip(run.works, offsets, strict=True):
+            assert work.attempt == model.attempts.get(offset, 1)
+            assert offset >= done.end or offset in done.unsettled, "what the map calls settled is not redone"
+        self.running.append(run)
+        self.turns.pop(run.lane, None)
         for waiting in self.turns:
             self.turns[waiting] -= 1
 
@@ -128,11 +134,25 @@ class CoreMachine(RuleBasedStateMachine):
         """Some start, and of all that run some come back, in any order."""
         self.pass_time(1)
         self.every_lane_gets_its_turn()
-        self.take(most)
+        self.take(most, 1 + most % 3)
         for pick, what in outcomes:
             if self.running:
+                self.go_further(pick)
                 self.come_back(pick, what)
             self.every_lane_gets_its_turn()
+
+    def go_further(self, pick: int) -> None:
+        """Something of a run is done, and it goes on."""
+        run = self.running[pick // 7 % len(self.running)]
+        if run.done < len(run.works) - 1 and run.lane.partition.phase is not Phase.CLOSED:
+            self.done(run, run.done + 1)
+
+    def done(self, run: Run, upto: int) -> None:
+        run.done = upto
+        for work in run.works[run.settled : upto]:
+            self.models[work.record.partition].settle(work.record.offset)
+            self.settled.add((work.record.partition, work.record.offset))
+        run.lane.partition.settle_done(run)
 
     @rule(number=st.sampled_from(NUMBERS), most=st.integers(2, 6), outcomes=outcomes)
     def go_on(self, number: int, most: int, outcomes: list[tuple[int, str]]) -> None:
@@ -153,17 +173,21 @@ class CoreMachine(RuleBasedStateMachine):
         self.revoke(number, clean=True, compact=set())
 
     def come_back(self, pick: int, what: str) -> None:
-        work = self.running.pop(pick % len(self.running))
-        state, number = work.lane.partition, work.record.partition
+        run = self.running.pop(pick % len(self.running))
+        state, number = run.lane.partition, run.works[0].record.partition
         if state.phase is Phase.CLOSED:
-            if self.stragglers[number].pop(work.lane.key, None) is not None:
-                self.states[number].unblock(work.lane.key)
+            if self.stragglers[number].pop(run.lane.key, None) is not None:
+                self.states[number].unblock(run.lane.key)
                 self.front()
             return
-        state.returned()
+        state.returned(len(run.works))
         if what == "settle":
-            self.settle(work)
-        elif what == "withdraw":
+            self.done(run, len(run.works))
+            state.end(run)
+            return
+        self.done(run, max(run.done, pick // 11 % len(run.works)))
+        work = run.works[run.done]
+        if what == "withdraw":
             state.withdraw(work)
             self.front()
         elif what == "hold":
@@ -231,8 +255,8 @@ class CoreMachine(RuleBasedStateMachine):
             state.stop()
             self.commit(number)
         left = state.close()
-        assert {id(work) for work in left} == {id(work) for work in self.running if work.lane.partition is state}
-        self.stragglers[number].update((work.lane.key, work) for work in left)
+        assert {id(lane) for lane in left} == {id(run.lane) for run in self.running if run.lane.partition is state}
+        self.stragglers[number].update((lane.key, lane) for lane in left)
         self.compact(number, compact)
         self.open(number)
 
@@ -259,7 +283,7 @@ class CoreMachine(RuleBasedStateMachine):
             assert list(state.snapshot(PROCESS).unsettled) == model.tracker.named
             assert state.position == model.polled
             assert (state.count, state.bytes, state.held) == (model.count, model.size_bytes, len(model.held))
-            assert state.running == sum(work.lane.partition is state for work in self.running)
+            assert state.running == sum(len(run.works) for run in self.running if run.lane.partition is state)
             assert state.attempts == model.attempts
             queued = {key: [work.record.offset for work in lane.queue] for key, lane in state.lanes.items()}
             assert {key: offsets for key, offsets in queued.items() if offsets} == model.lanes(self.lane_of)

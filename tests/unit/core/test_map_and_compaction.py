@@ -9,6 +9,8 @@ from streamq.core.offset_map import ANY_SPAN, WIDE_COUNT, WIDE_SPAN, OffsetMap
 from streamq.core.partition import PartitionState
 from streamq.model.records import NextOffset, Offset, Record, TopicPartition
 
+from .models import heads
+
 WIDE = tuple(range(0, WIDE_COUNT * 900, 900))
 """As many unsettled offsets as a map holds beyond 20,000."""
 
@@ -25,7 +27,7 @@ def restored(offsets: OffsetMap) -> tuple[KeyScheduler, PartitionState]:
 
 def settle_all(scheduler: KeyScheduler, state: PartitionState) -> int:
     settled = 0
-    while works := scheduler.take(100):
+    while works := heads(scheduler, 100):
         for work in works:
             state.returned()
             state.settle(work)
@@ -58,7 +60,7 @@ def test_what_a_full_map_names_starts_at_once() -> None:
     scheduler, state = restored(OffsetMap(0, WIDE[-1] + 2, WIDE))
     state.receive([record(offset) for offset in WIDE])
     assert state.held == 0
-    assert len(scheduler.take(2 * WIDE_COUNT)) == WIDE_COUNT
+    assert len(heads(scheduler, 2 * WIDE_COUNT)) == WIDE_COUNT
 
 
 def test_beyond_a_full_map_a_record_still_waits_for_room() -> None:

@@ -9,6 +9,8 @@ from streamq.core.partition import PartitionState
 from streamq.model.errors import InvariantError
 from streamq.model.records import NextOffset, Offset, Record, TopicPartition
 
+from .models import heads
+
 FAR = 2_000_000
 """So far from an unsettled record that the commit's map has no room for it."""
 
@@ -26,13 +28,13 @@ def test_what_waited_for_room_in_the_map_does_not_start_when_the_partition_stops
     """A revoke lets what runs end. Its end makes room in the map; what waited for it is the next owner's."""
     scheduler, state = open_state()
     state.receive([record(0)])
-    [work] = scheduler.take(1)
+    [work] = heads(scheduler, 1)
     state.receive([record(FAR, b"far")])
     assert state.held == 1
     state.stop()
     state.returned()
     state.settle(work)
-    assert scheduler.take(9) == []
+    assert heads(scheduler, 9) == []
     assert state.snapshot(b"process0").base <= FAR, "it is not settled"
 
 
@@ -41,13 +43,13 @@ def test_what_is_received_after_the_stop_does_not_start_and_is_not_committed(key
     """A drain polls on, so that a rebalance does not wait for it; a record may still come in."""
     scheduler, state = open_state()
     state.receive([record(0)])
-    [work] = scheduler.take(1)
+    [work] = heads(scheduler, 1)
     state.stop()
     state.receive([record(1, key)])
     state.reach(NextOffset(2))
     state.returned()
     state.settle(work)
-    assert scheduler.take(9) == []
+    assert heads(scheduler, 9) == []
     assert scheduler.ready == 0
     assert state.tracker.next_offset == 1
 
@@ -56,12 +58,12 @@ def test_a_key_that_a_run_of_an_earlier_epoch_occupies_waits_until_it_ends() -> 
     scheduler = KeyScheduler()
     state = PartitionState(TopicPartition("t", 0), 2, scheduler, NextOffset(0), blocked=(b"k",))
     state.receive([record(0), record(1, b"other")])
-    [other] = scheduler.take(9)
+    [other] = heads(scheduler, 9)
     assert other.record.offset == 1
     state.unblock(b"not blocked")
-    assert scheduler.take(9) == []
+    assert heads(scheduler, 9) == []
     state.unblock(b"k")
-    assert [work.record.offset for work in scheduler.take(9)] == [0]
+    assert [work.record.offset for work in heads(scheduler, 9)] == [0]
 
 
 def test_a_key_that_is_freed_after_the_stop_does_not_start() -> None:
@@ -70,7 +72,7 @@ def test_a_key_that_is_freed_after_the_stop_does_not_start() -> None:
     state.receive([record(0)])
     state.stop()
     state.unblock(b"k")
-    assert scheduler.take(9) == []
+    assert heads(scheduler, 9) == []
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -78,7 +80,7 @@ def test_a_key_that_is_freed_after_the_stop_does_not_start() -> None:
 def test_a_second_outcome_for_a_record_is_a_bug_that_stops_the_worker(stopped: bool, backlog: int) -> None:
     scheduler, state = open_state()
     state.receive([record(offset) for offset in range(backlog)])
-    [work] = scheduler.take(1)
+    [work] = heads(scheduler, 1)
     if stopped:
         state.stop()
     state.settle(work)
@@ -91,7 +93,7 @@ def test_an_attempt_that_does_not_count_keeps_its_number() -> None:
     scheduler, state = open_state()
     state.receive([record(0)])
     for counts, attempt in ((False, 1), (True, 2), (False, 2)):
-        [work] = scheduler.take(1)
+        [work] = heads(scheduler, 1)
         state.returned()
         state.retry(work, 5.0, counts=counts)
         assert scheduler.wake(4.9) == 0
@@ -103,19 +105,19 @@ def test_an_attempt_that_does_not_count_keeps_its_number() -> None:
 def test_a_dead_letter_that_was_refused_can_be_attempted_again() -> None:
     scheduler, state = open_state()
     state.receive([record(0), record(1)])
-    [work] = scheduler.take(9)
+    [work] = heads(scheduler, 9)
     state.returned()
     state.hold(work)
-    assert scheduler.take(9) == []
+    assert heads(scheduler, 9) == []
     state.retry(work, 1.0)
     scheduler.wake(1.0)
-    assert scheduler.take(9) == [work]
+    assert heads(scheduler, 9) == [work]
 
 
 def test_what_was_withdrawn_is_first_in_turn_again() -> None:
     scheduler, state = open_state()
     state.receive([record(0, b"a"), record(1, b"b")])
-    [first] = scheduler.take(1)
+    [first] = heads(scheduler, 1)
     state.returned()
     state.withdraw(first)
-    assert [work.record.offset for work in scheduler.take(9)] == [0, 1]
+    assert [work.record.offset for work in heads(scheduler, 9)] == [0, 1]
