@@ -10,8 +10,8 @@ import subprocess
 import sys
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from types import TracebackType
@@ -62,8 +62,8 @@ _SETTINGS: Mapping[str, str] = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
-    "inter.broker.listener.name": "PLAINTEXT",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,SELF:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+    "inter.broker.listener.name": "SELF",
     "auto.create.topics.enable": "false",
     "num.partitions": "1",
     "offsets.topic.replication.factor": "1",
@@ -105,7 +105,7 @@ class LocalBroker:
         clock: Clock | None = None,
     ) -> None:
         self.data_dir = data_dir.absolute()
-        self.port = port or _free_port()
+        self.port = port or _free_ports(1)[0]
         self._probe = probe
         self._detached = detached
         self._host = host
@@ -232,11 +232,14 @@ class LocalBroker:
         )
 
     def _write_configuration(self) -> None:
-        controller = _free_port()
+        # Each transaction makes the broker connect to itself: by an address of its own, since the one that its clients
+        # are told may lead nowhere from here (a container's published port).
+        controller, own = _free_ports(2)
         settings = {
             **_SETTINGS,
-            "listeners": f"PLAINTEXT://{self._host}:{self.port},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://{self._advertised}",
+            "listeners": f"PLAINTEXT://{self._host}:{self.port},SELF://127.0.0.1:{own},"
+            f"CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"PLAINTEXT://{self._advertised},SELF://127.0.0.1:{own}",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "log.dirs": "data",
             **self._settings,
@@ -347,11 +350,13 @@ def _marker(folder: Path) -> str:
     return f"-Dstreamq.data_dir={folder}"
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _free_ports(count: int) -> Sequence[int]:
+    # All are held until the last is there, so that none comes twice.
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 @contextmanager

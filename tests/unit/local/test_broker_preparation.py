@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from streamq.local.broker import LocalBroker, running_pid, stop_background
-from streamq.model.errors import ConfigError, RetriableError
+from streamq.model.errors import ConfigError, FatalBrokerError, RetriableError
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -72,3 +72,22 @@ def test_two_starts_on_one_folder_at_a_time_are_refused(tmp_path: Path) -> None:
         flock(other, LOCK_EX)
         with pytest.raises(ConfigError, match="another process is starting a broker there"):
             make(tmp_path).start()
+
+
+def test_the_broker_reaches_itself_without_the_address_it_advertises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It connects to itself for each transaction; behind a published port the advertised address leads nowhere."""
+    monkeypatch.setattr("streamq.local.broker.java", lambda: "false")
+    monkeypatch.setattr("streamq.local.broker.jars", lambda progress: [])
+    broker = LocalBroker(tmp_path, port=0, probe=never, host="0.0.0.0", advertised="kafka.example:19092")
+    with pytest.raises(FatalBrokerError, match="could not format"):
+        broker.start()
+    lines = (tmp_path / "server.properties").read_text().splitlines()
+    settings = dict(line.split("=", 1) for line in lines)
+    name = settings["inter.broker.listener.name"]
+    advertised = dict(address.split("://") for address in settings["advertised.listeners"].split(","))
+    listening = dict(address.split("://") for address in settings["listeners"].split(","))
+    assert advertised["PLAINTEXT"] == "kafka.example:19092"
+    assert advertised[name] == listening[name]
+    assert listening[name].startswith("127.0.0.1:")
