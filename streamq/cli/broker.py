@@ -30,8 +30,11 @@ def broker(
     stop: Annotated[bool, typer.Option("--stop", help="Stop the one that runs on --data-dir.")] = False,
     listen: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 in a container.")] = "127.0.0.1",
     advertise: Annotated[
-        str | None,
-        typer.Option(help="host:port that clients are told to connect to. [default: 127.0.0.1 and the port]"),
+        list[str] | None,
+        typer.Option(
+            help="host:port that clients are told to connect to; unless given, 127.0.0.1 and the port. Given again: "
+            "one more port to listen on, and what the clients there are told."
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -48,7 +51,7 @@ def broker(
         return
     # From here on a SIGTERM ends the command as Ctrl-C does: with the broker, even while that starts.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    local = LocalBroker(data_dir, port=port, probe=ping, detached=background, host=listen, advertised=advertise)
+    local = LocalBroker(data_dir, port=port, probe=ping, detached=background, host=listen, advertised=advertise or ())
     _start(local)
     facts = {"bootstrap_servers": local.bootstrap_servers, "data_dir": str(data_dir), "log": str(local.log_file)}
     sentence = f"Kafka runs on {local.bootstrap_servers}; its data are in {data_dir}, its log is {local.log_file}"

@@ -62,7 +62,6 @@ _SETTINGS: Mapping[str, str] = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,SELF:PLAINTEXT,PLAINTEXT:PLAINTEXT",
     "inter.broker.listener.name": "SELF",
     "auto.create.topics.enable": "false",
     "num.partitions": "1",
@@ -85,8 +84,9 @@ _SETTINGS: Mapping[str, str] = {
 
 
 class LocalBroker:
-    """A single-node Kafka in KRaft mode, listening on 127.0.0.1 only unless `host` says otherwise; `advertised` is the
-    address that it tells its clients then.
+    """A single-node Kafka in KRaft mode, listening on 127.0.0.1 only unless `host` says otherwise; the first of
+    `advertised` is the address that it tells its clients then. For each further one it listens on that one's own port,
+    too, and whoever connects there is told that address.
 
     `port=0` picks a free one. The data stay in `data_dir` after a stop and are there at the next start. In the
     foreground (`detached=False`) the broker dies with this process, however that ends.
@@ -100,7 +100,7 @@ class LocalBroker:
         probe: Probe,
         detached: bool = False,
         host: str = "127.0.0.1",
-        advertised: str | None = None,
+        advertised: Sequence[str] = (),
         settings: Mapping[str, str] | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -109,7 +109,7 @@ class LocalBroker:
         self._probe = probe
         self._detached = detached
         self._host = host
-        self._advertised = advertised or f"127.0.0.1:{self.port}"
+        self._advertised = tuple(advertised) or (f"127.0.0.1:{self.port}",)
         self._settings = dict(settings or {})
         self._clock = clock or SystemClock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -235,11 +235,15 @@ class LocalBroker:
         # Each transaction makes the broker connect to itself: by an address of its own, since the one that its clients
         # are told may lead nowhere from here (a container's published port).
         controller, own = _free_ports(2)
+        told = {"PLAINTEXT" if n == 0 else f"CLIENTS{n}": address for n, address in enumerate(self._advertised)}
+        ports = {name: address.rpartition(":")[2] for name, address in told.items()} | {"PLAINTEXT": str(self.port)}
+        listeners = [f"{name}://{self._host}:{port}" for name, port in ports.items()]
+        itself = f"SELF://127.0.0.1:{own}"
         settings = {
             **_SETTINGS,
-            "listeners": f"PLAINTEXT://{self._host}:{self.port},SELF://127.0.0.1:{own},"
-            f"CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://{self._advertised},SELF://127.0.0.1:{own}",
+            "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in ("CONTROLLER", "SELF", *told)),
+            "listeners": ",".join([*listeners, itself, f"CONTROLLER://127.0.0.1:{controller}"]),
+            "advertised.listeners": ",".join([*(f"{name}://{address}" for name, address in told.items()), itself]),
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "log.dirs": "data",
             **self._settings,

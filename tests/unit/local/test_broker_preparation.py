@@ -14,6 +14,7 @@ from streamq.local.broker import LocalBroker, running_pid, stop_background
 from streamq.model.errors import ConfigError, FatalBrokerError, RetriableError
 
 Usage = namedtuple("Usage", "total used free")
+Listeners = dict[str, str]
 
 
 def never(bootstrap: str) -> bool:
@@ -74,20 +75,38 @@ def test_two_starts_on_one_folder_at_a_time_are_refused(tmp_path: Path) -> None:
             make(tmp_path).start()
 
 
+def listeners(folder: Path, monkeypatch: pytest.MonkeyPatch, *advertised: str) -> tuple[Listeners, Listeners, str]:
+    """Where a broker listens, what it advertises, and the name of the listener by which it reaches itself."""
+    monkeypatch.setattr("streamq.local.broker.java", lambda: "false")
+    monkeypatch.setattr("streamq.local.broker.jars", lambda progress: [])
+    with pytest.raises(FatalBrokerError, match="could not format"):
+        LocalBroker(folder, port=0, probe=never, host="0.0.0.0", advertised=advertised).start()
+    lines = (folder / "server.properties").read_text().splitlines()
+    settings = dict(line.split("=", 1) for line in lines)
+    names = {pair.split(":")[0] for pair in settings["listener.security.protocol.map"].split(",")}
+    listening, told = (addresses(settings[name]) for name in ("listeners", "advertised.listeners"))
+    assert listening.keys() == names
+    return listening, told, settings["inter.broker.listener.name"]
+
+
+def addresses(setting: str) -> Listeners:
+    """Of a setting's listeners, by name."""
+    return dict(listener.split("://", 1) for listener in setting.split(","))
+
+
 def test_the_broker_reaches_itself_without_the_address_it_advertises(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It connects to itself for each transaction; behind a published port the advertised address leads nowhere."""
-    monkeypatch.setattr("streamq.local.broker.java", lambda: "false")
-    monkeypatch.setattr("streamq.local.broker.jars", lambda progress: [])
-    broker = LocalBroker(tmp_path, port=0, probe=never, host="0.0.0.0", advertised="kafka.example:19092")
-    with pytest.raises(FatalBrokerError, match="could not format"):
-        broker.start()
-    lines = (tmp_path / "server.properties").read_text().splitlines()
-    settings = dict(line.split("=", 1) for line in lines)
-    name = settings["inter.broker.listener.name"]
-    advertised = dict(address.split("://") for address in settings["advertised.listeners"].split(","))
-    listening = dict(address.split("://") for address in settings["listeners"].split(","))
-    assert advertised["PLAINTEXT"] == "kafka.example:19092"
-    assert advertised[name] == listening[name]
-    assert listening[name].startswith("127.0.0.1:")
+    listening, told, itself = listeners(tmp_path, monkeypatch, "kafka.example:19092")
+    assert told["PLAINTEXT"] == "kafka.example:19092"
+    assert told[itself] == listening[itself]
+    assert listening[itself].startswith("127.0.0.1:")
+
+
+def test_a_further_address_gets_its_own_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's clients know it by another name than those on the machine around it."""
+    listening, told, itself = listeners(tmp_path, monkeypatch, "127.0.0.1:9092", "kafka:29092")
+    assert {address for name, address in told.items() if name != itself} == {"127.0.0.1:9092", "kafka:29092"}
+    further = next(name for name, address in told.items() if address == "kafka:29092")
+    assert listening[further] == "0.0.0.0:29092"
