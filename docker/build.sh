@@ -7,7 +7,7 @@
 #   BASE=streamq-base docker/build.sh        on a local image, for instance one that docker/make-base.sh made
 set -eu
 cd "$(dirname "$0")/.."
-make --no-print-directory .venv/.ready PYTHON="${PYTHON:-}"
+make --silent .venv/.ready PYTHON="${PYTHON:-}"
 python=.venv/bin/python
 show_minor='import sys; print("%d.%d" % sys.version_info[:2])'
 minor=$("$python" -c "$show_minor")
