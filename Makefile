@@ -22,7 +22,7 @@ bench: $(STAMP)
 	$(PY) -m benchmarks
 
 test-docker: $(STAMP)
-	$(PY) -m pytest tests/docker
+	$(PY) -m pytest tests/docker --capture=no
 
 # The lock is made anew from pyproject.toml; it holds for Python 3.11 and newer on every platform.
 lock: $(STAMP)
