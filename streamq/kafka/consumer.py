@@ -108,7 +108,10 @@ class KafkaConsumer:
         """Leave the group and join it anew; calls `on_lost` at once.
 
         By a new client: the old one's commits, which librdkafka may hold back or repeat, bear its member id, and a
-        static member, which does not leave, is fenced by its successor.
+        static member, which does not leave, is fenced by its successor. The old one says goodbye after its commits.
+        That needs no limit: a broker answers a connection's requests in turn, so heartbeats behind a commit without an
+        answer have none either, and the session time-out ends the member unless a new connection
+        (`socket.timeout.ms`) brings the answer first.
         """
         lost = sorted(self._assigned)
         self._forget(lost)

@@ -16,7 +16,7 @@ from streamq.kafka.consumer import KafkaConsumer
 from streamq.local.broker import LocalBroker
 from streamq.model.clock import Deadline, SystemClock
 from streamq.model.errors import BrokerError, OutcomeUnknownError, RetriableError
-from streamq.model.ports import ConsumerEvent, ConsumerOptions, Trouble
+from streamq.model.ports import ConsumerEvent, ConsumerOptions, GroupProtocol, Trouble
 from streamq.model.records import (
     CommitPoint,
     Delivery,
@@ -26,10 +26,13 @@ from streamq.model.records import (
     TopicPartition,
     TopicSpec,
 )
+from tests.integration.proxy import Proxy
 
 pytestmark = pytest.mark.kafka
 
 WAIT_S = 60.0
+SESSION_S = 6.0
+SOCKET_S = 10.0  # after so long without an answer librdkafka connects anew
 
 
 @pytest.fixture
@@ -49,8 +52,8 @@ def clients(broker: LocalBroker) -> KafkaClients:
 class Owner:
     """A member that opens what it is assigned."""
 
-    def __init__(self, clients: KafkaClients, topic: str) -> None:
-        self.consumer: KafkaConsumer = clients.consumer(ConsumerOptions(f"{topic}.group", "test"))
+    def __init__(self, clients: KafkaClients, topic: str, options: ConsumerOptions | None = None) -> None:
+        self.consumer: KafkaConsumer = clients.consumer(options or ConsumerOptions(f"{topic}.group", "test"))
         self.held: set[TopicPartition] = set()
         self.records: list[Record] = []
         self.events: list[ConsumerEvent] = []
@@ -160,3 +163,32 @@ def test_a_broker_that_stands_still_holds_up_neither_owner_nor_exit(broker: Loca
         assert perf_counter() - started < 8.0
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_commit_on_a_dead_connection_does_not_keep_the_old_member_in_the_group(
+    kafka_bootstrap: str, tmp_path: Path, protocol: GroupProtocol
+) -> None:
+    """The old client's goodbye waits for its commit. A commit that nobody answers has a connection on which nobody
+    answers heartbeats either: the session time-out ends the member, or the socket's the wait, whichever is first."""
+    with Proxy() as proxy:
+        broker = LocalBroker(tmp_path, port=0, probe=ping, advertised=f"127.0.0.1:{proxy.port}")
+        proxy.forward_to(broker.port)
+        with broker:
+            topic, group = "behind-proxy", "behind-proxy.group"
+            place = TopicPartition(topic, 0)
+            clients = KafkaClients(f"127.0.0.1:{proxy.port}")
+            admin = clients.admin()
+            admin.create_topic(TopicSpec(topic, 1), WAIT_S)
+            owner = Owner(clients, topic, ConsumerOptions(group, "test", protocol, session_timeout_s=SESSION_S))
+            assert owner.poll_until(lambda: owner.held == {place} and len(owner.events) > 0)
+            proxy.stand_still()
+            answer = owner.consumer.commit({place: CommitPoint(NextOffset(0), "nobody answers")})
+            assert not owner.poll_until(answer.done, 0.5)
+            owner.consumer.rejoin()
+            assert owner.poll_until(lambda: owner.held == {place} and answer.done(), SESSION_S + SOCKET_S)
+            found = clients.admin().describe_group(group, WAIT_S)
+            assert found is not None
+            assert [member.partitions for member in found.members] == [(place,)], "the old member is gone"
+            owner.consumer.close(5.0)
+            admin.close()
