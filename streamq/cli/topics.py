@@ -25,31 +25,30 @@ def create(
     bootstrap_servers: Brokers = None,
     json: Json = False,
 ) -> None:
-    """Create the topics that are missing: those the app declares, and its processors' dead-letter topics."""
+    """Create the topics that are missing: those the app declares, and its processors' dead-letter topics.
+
+    A dead-letter topic with fewer partitions than its source is extended.
+    """
     from streamq.ops import topic_check
 
     with output.opened(target, bootstrap_servers) as found:
         if dry_run:
             _print_commands(found, json)
             return
-        created = topic_check.create(found.admin, found.app.topics.values(), found.app.processors.values())
+        done = topic_check.create(found.admin, found.app.topics.values(), found.app.processors.values())
     if json:
-        output.print_json(created)
+        output.print_json(done)
         return
-    for name, new in created.items():
-        typer.echo(f"{'created' if new else 'there already'}  {name}")
+    for name, what in done.items():
+        typer.echo(f"{what}  {name}")
 
 
 def _print_commands(found: Opened, json: bool) -> None:
-    from streamq.ops import topic_check, topics
+    from streamq.ops import topic_check
 
-    wanted = topic_check.wanted(found.admin, found.app.topics.values(), found.app.processors.values())
-    missing = {row.topic for row in topic_check.status(found.admin, wanted) if row.partitions is None}
-    commands = [
-        _named(found, topics.create_command(topic_check.creatable(one.spec)))
-        for one in wanted
-        if one.spec.name in missing
-    ]
+    pending = topic_check.pending(found.admin, found.app.topics.values(), found.app.processors.values())
+    missing = {one.topic for one in pending if one.what == "topic"}
+    commands = [_named(found, one.command) for one in pending]
     if json:
         output.print_json(commands)
         return

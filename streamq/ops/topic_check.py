@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
 from streamq.model.ports import AdminPort
 from streamq.model.records import TopicInfo, TopicSpec
 from streamq.ops.asking import TIMEOUT_S
-from streamq.ops.topics import create_command, derived_spec, grow_command
+from streamq.ops.topics import create_command, derived_spec, grow_command, replicate_command
 from streamq.tasks.processor import Processor
 from streamq.tasks.topic import AnyTopic
 
@@ -77,13 +78,37 @@ def status(admin: AdminPort, topics: Sequence[Wanted]) -> Sequence[Status]:
     return rows
 
 
-def create(admin: AdminPort, topics: Iterable[AnyTopic], processors: Iterable[Processor]) -> dict[str, bool]:
-    """Create what is missing, by name: True if it was, False if it was there. Blocks."""
-    created = {topic.name: admin.create_topic(topic.spec, 3 * TIMEOUT_S) for topic in topics}
+Done = Literal["created", "extended", "there already"]
+
+
+def create(admin: AdminPort, topics: Iterable[AnyTopic], processors: Iterable[Processor]) -> dict[str, Done]:
+    """Create what is missing, and give a dead-letter topic the partitions that it lacks. What was done, by name.
+    Blocks. A declared topic is never extended: its keys would move to other partitions."""
+    done = {topic.name: _created(admin, topic.spec) for topic in topics}
     # What is derived follows its source's settings: they are asked for once the source is there.
     for one in wanted(admin, (), processors):
-        created[one.spec.name] = admin.create_topic(creatable(one.spec), 3 * TIMEOUT_S)
-    return created
+        spec = creatable(one.spec)
+        done[spec.name] = _created(admin, spec)
+        there = admin.describe_topics([spec.name], TIMEOUT_S)[spec.name]
+        if there is not None and there.partitions < spec.partitions:
+            admin.add_partitions(spec.name, spec.partitions, 3 * TIMEOUT_S)
+            done[spec.name] = "extended"
+    return done
+
+
+def _created(admin: AdminPort, spec: TopicSpec) -> Done:
+    return "created" if admin.create_topic(spec, 3 * TIMEOUT_S) else "there already"
+
+
+def pending(admin: AdminPort, topics: Iterable[AnyTopic], processors: Iterable[Processor]) -> Sequence[Difference]:
+    """The differences that `create` would mend now. Blocks."""
+    declared = list(topics)
+    names = {topic.name for topic in declared}
+    return [
+        one
+        for one in differences(admin, wanted(admin, declared, processors))
+        if one.what == "topic" or (one.what == "partitions" and one.topic not in names)
+    ]
 
 
 def creatable(spec: TopicSpec) -> TopicSpec:
@@ -93,8 +118,8 @@ def creatable(spec: TopicSpec) -> TopicSpec:
 
 
 def differences(admin: AdminPort, topics: Sequence[Wanted]) -> Sequence[Difference]:
-    """What is not as it should be. More partitions than declared are no difference; a derived topic's settings are
-    compared one by one. Blocks."""
+    """What is not as it should be. More partitions or replicas than wanted are no difference; a derived topic's
+    settings are compared one by one. Blocks."""
     found = admin.describe_topics([one.spec.name for one in topics], TIMEOUT_S)
     rows: list[Difference] = []
     for one in topics:
@@ -105,6 +130,10 @@ def differences(admin: AdminPort, topics: Sequence[Wanted]) -> Sequence[Differen
         if there.partitions < spec.partitions:
             command = grow_command(spec.name, spec.partitions)
             rows.append(Difference(spec.name, "partitions", str(there.partitions), str(spec.partitions), command))
+        factor = spec.replication_factor or 0
+        if there.replication_factor < factor:
+            command = replicate_command(spec.name, factor)
+            rows.append(Difference(spec.name, "replicas", str(there.replication_factor), str(factor), command))
         rows += _settings(spec, admin.topic_config(spec.name, TIMEOUT_S))
     return rows
 

@@ -41,6 +41,15 @@ def grow_command(topic: str, partitions: int) -> str:
     return f"kafka-topics.sh --bootstrap-server BROKERS --alter --topic {topic} --partitions {partitions}"
 
 
+def replicate_command(topic: str, replicas: int) -> str:
+    """How Kafka's own tool adds replicas: by a file that says which brokers are to have them, which is not ours to
+    choose."""
+    return (
+        "kafka-reassign-partitions.sh --bootstrap-server BROKERS --execute --reassignment-json-file FILE "
+        f"(where FILE names {replicas} brokers as replicas of each partition of {topic})"
+    )
+
+
 def derived_spec(name: str, source: TopicInfo, source_config: Mapping[str, str]) -> TopicSpec:
     """A topic that belongs to a source: as many partitions and replicas, as durable, with room for headers."""
     config = dict(DERIVED_CONFIG)

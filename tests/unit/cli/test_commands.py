@@ -46,12 +46,15 @@ def test_topics_are_created_checked_and_listed(shop: Shop, call: Call) -> None:
     assert shop.cluster.partitions("orders") == []
     assert "created  orders\n" in call("topics", "create", "shop:app").out
     assert json.loads(call("topics", "create", "shop:app", "--json").out) == dict.fromkeys(
-        ["orders", "counts", DLQ], False
+        ["orders", "counts", DLQ], "there already"
     )
     assert call("topics", "create", "shop:app", "--dry-run").out == "nothing is missing\n"
+    shop.cluster.admin().add_partitions("orders", 4, 1.0)
+    assert f"--alter --topic {DLQ} --partitions 4" in call("topics", "create", "shop:app", "--dry-run").out
+    assert f"extended  {DLQ}\n" in call("topics", "create", "shop:app").out
     assert call("topics", "check", "shop:app") == (0, "all 3 topics are as the app needs them\n", "")
     rows = json.loads(call("topics", "list", "shop:app", "--json").out)
-    assert {row["topic"]: row["partitions"] for row in rows} == {"orders": 2, "counts": 1, DLQ: 2}
+    assert {row["topic"]: row["partitions"] for row in rows} == {"orders": 4, "counts": 1, DLQ: 4}
     assert "dead letters of charge" in call("topics", "list", "shop:app").out
 
 

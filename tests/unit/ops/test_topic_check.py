@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import streamq as sq
 from streamq.ops import topic_check
 from streamq.ops.topic_check import Difference, Wanted
 
-from .shop import Shop
+from .shop import Order, Shop
 
 DLQ = "shop.charge.dlq"
 
@@ -25,8 +26,9 @@ def test_what_is_created_is_as_it_should_be(shop: Shop) -> None:
         ("orders", None),
         (DLQ, None),
     ]
-    assert topic_check.create(shop.admin, [shop.orders], [shop.charge]) == {"orders": True, DLQ: True}
-    assert topic_check.create(shop.admin, [shop.orders], [shop.charge]) == {"orders": False, DLQ: False}
+    assert topic_check.create(shop.admin, [shop.orders], [shop.charge]) == {"orders": "created", DLQ: "created"}
+    again = topic_check.create(shop.admin, [shop.orders], [shop.charge])
+    assert again == {"orders": "there already", DLQ: "there already"}
     assert differences(shop) == []
 
 
@@ -62,3 +64,34 @@ def test_fewer_partitions_are_a_difference_and_more_are_none(shop: Shop) -> None
     assert row.command.endswith(f"--alter --topic {DLQ} --partitions 3")
     shop.admin.add_partitions(DLQ, 8, 1.0)
     assert differences(shop) == []
+
+
+def test_fewer_replicas_than_the_source_has_are_a_difference(shop: Shop) -> None:
+    """The cluster in memory has one broker, so the wish is raised instead of the fact lowered."""
+    topic_check.create(shop.admin, [shop.orders], [shop.charge])
+    _, letters = wanted(shop)
+    assert letters.spec.replication_factor == 1, "the source's"
+    wish = Wanted(letters.spec._replace(replication_factor=3), letters.purpose)
+    [row] = topic_check.differences(shop.admin, [wish])
+    assert (row.topic, row.what, row.found, row.wanted) == (DLQ, "replicas", "1", "3")
+    assert "kafka-reassign-partitions.sh" in row.command
+    assert f"FILE names 3 brokers as replicas of each partition of {DLQ}" in row.command
+    assert topic_check.differences(shop.admin, [Wanted(letters.spec._replace(replication_factor=None), "")]) == []
+
+
+def test_a_dead_letter_topic_with_too_few_partitions_is_extended_and_a_declared_topic_is_not(shop: Shop) -> None:
+    topic_check.create(shop.admin, [shop.orders], [shop.charge])
+    shop.admin.add_partitions("orders", 3, 1.0)
+    [row] = topic_check.pending(shop.admin, [shop.orders], [shop.charge])
+    assert row.command.endswith(f"--alter --topic {DLQ} --partitions 3")
+    done = topic_check.create(shop.admin, [shop.orders], [shop.charge])
+    assert done == {"orders": "there already", DLQ: "extended"}
+    assert differences(shop) == []
+
+    app = sq.App("shop")
+    app.topic("orders", value=Order, partitions=5)
+    larger = app.topics["orders"]
+    assert topic_check.pending(shop.admin, [larger], [shop.charge]) == []
+    assert topic_check.create(shop.admin, [larger], [shop.charge]) == dict.fromkeys(["orders", DLQ], "there already")
+    [row] = topic_check.differences(shop.admin, topic_check.wanted(shop.admin, [larger], [shop.charge]))
+    assert (row.topic, row.what, row.found, row.wanted) == ("orders", "partitions", "3", "5")
