@@ -18,7 +18,8 @@ from streamq.cli import output
 from streamq.cli.output import Brokers, Json, Opened, Target
 
 if TYPE_CHECKING:
-    from streamq.ops.replay import Limit, Plan
+    from streamq.ops.replay import Plan
+    from streamq.ops.replay_record import Limit
     from streamq.runtime.owner import Owner
     from streamq.tasks.processor import Processor
 
@@ -61,7 +62,7 @@ def replay(
     running handlers end; a second one waits for none. Either way the replay goes on under its name.
     """
     from streamq.model.errors import ConfigError
-    from streamq.ops import publishing
+    from streamq.ops import asking, publishing, topics
     from streamq.ops import replay as replays
 
     first, last = _limit("--from", since, "--from-offset", from_offset), _limit("--to", until, "--to-offset", to_offset)
@@ -80,6 +81,7 @@ def replay(
             return
         finished, counts = True, {"done": 0, "failed": 0, "dead": 0}
         if plan.left_at_most:
+            topics.ensure_processor_topics(found.admin, one, create=found.app.create_topics, timeout_s=asking.TIMEOUT_S)
             replays.begin(found.admin, plan)
             finished, counts = _run(found, one, plan, wanted_key, concurrency, quiet=json)
     if json:

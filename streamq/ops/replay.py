@@ -11,7 +11,8 @@ import msgspec
 from streamq.model.errors import ConfigError, StaleMemberError
 from streamq.model.ports import AdminPort
 from streamq.model.records import AtTime, CommitPoint, NextOffset, OffsetSpec, TopicPartition
-from streamq.ops import asking
+from streamq.ops import asking, replay_record
+from streamq.ops.replay_record import Asked, Begun, Limit
 from streamq.runtime.intake import Bounds
 from streamq.runtime.start import await_answer
 from streamq.tasks.processor import Processor
@@ -31,7 +32,8 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A whole replay. `resumed`: its group has offsets already, from an earlier run under this name."""
+    """A whole replay. `resumed`: its group has offsets already, from an earlier run under this name, whose range is
+    kept. `record_topic`: of whose offsets the group's are what it was begun with."""
 
     name: str
     processor: str
@@ -40,6 +42,9 @@ class Plan(msgspec.Struct, frozen=True):
     key: str | None
     spans: tuple[Span, ...]
     resumed: bool
+    asked: Asked
+    partitions: int
+    record_topic: str
 
     @property
     def records_at_most(self) -> int:
@@ -56,10 +61,6 @@ class Plan(msgspec.Struct, frozen=True):
         return Bounds({TopicPartition(self.topic, span.partition): NextOffset(span.end) for span in self.spans}, key)
 
 
-Limit = datetime | Mapping[int, int] | None
-"""A time, offsets by partition, or no limit."""
-
-
 def replay_group(processor: Processor, name: str) -> str:
     """`<group>.replay.<name>`.
 
@@ -72,44 +73,64 @@ def replay_group(processor: Processor, name: str) -> str:
 
 
 def plan(admin: AdminPort, processor: Processor, name: str, *, since: Limit, until: Limit, key: str | None) -> Plan:
-    """Fix what is replayed. A key is looked for in all partitions: nobody knows how its producers chose one. Blocks.
+    """Fix what is replayed. A key is looked for in all partitions: nobody knows how its producers chose one. What was
+    begun under this name goes on to the ends that were fixed then. Blocks.
 
     Raises:
-        ConfigError: the range is inverted, empty or no longer retained (the message says what is), or it is not the one
-            that a replay of this name was begun with.
+        ConfigError: the range is inverted, empty or no longer retained (the message says what is), or range or key are
+            not those that a replay of this name was begun with.
     """
     topic = asking.topic_there(admin, processor.topic.name)
     partitions = asking.partitions_of(topic)
     retained, ends = asking.earliest(admin, partitions), asking.ends(admin, partitions)
     _check_order(since, until)
-    starts = _located(admin, since, partitions, retained, "--from-offset")
-    stops = _located(admin, until, partitions, ends, "--to-offset")
     group = replay_group(processor, name)
     committed = asking.committed(admin, group, partitions)
-    spans = []
-    for one in partitions:
-        start, end = max(starts[one], retained[one]), min(stops[one], ends[one])
-        if start < end:
-            point = committed[one]
-            # Where retention has passed it, it goes on at what is left.
-            stands = None if point is None else max(point.next_offset, retained[one])
-            spans.append(_span(name, one, start, end, stands))
+    resumed = any(committed.values())
+    if resumed:
+        begun = replay_record.read(admin, group, processor.dead_letter_topic, partitions)
+        ranges = _ranges_begun(name, begun, since, until, key)
+    else:
+        starts = _located(admin, since, partitions, retained, "--from-offset")
+        stops = _located(admin, until, partitions, ends, "--to-offset")
+        ranges = {one.partition: (max(starts[one], retained[one]), min(stops[one], ends[one])) for one in partitions}
+    spans = [
+        _span(one, ranges[one.partition], retained[one], committed[one])
+        for one in partitions
+        if one.partition in ranges
+    ]
+    spans = [span for span in spans if span.start < span.end]
     if not spans:
         kept = ", ".join(f"{one.partition}:{retained[one]} to {one.partition}:{ends[one]}" for one in partitions)
         raise ConfigError(f"the range holds no record of topic {topic.name}: retained are offsets {kept}")
-    return Plan(name, processor.name, group, topic.name, key, tuple(spans), any(span.begun for span in spans))
+    return Plan(
+        name, processor.name, group, topic.name, key, tuple(spans), resumed, replay_record.asked(since, until, key),
+        topic.partitions, processor.dead_letter_topic,
+    )  # fmt: skip
 
 
-def _span(name: str, place: TopicPartition, start: int, end: int, stands: int | None) -> Span:
-    if stands is None:
-        return Span(place.partition, start, end, start, False)
-    if not start <= stands <= end:
-        at = place.partition
+def _ranges_begun(
+    name: str, begun: Begun | None, since: Limit, until: Limit, key: str | None
+) -> Mapping[int, tuple[int, int]]:
+    if begun is None:
         raise ConfigError(
-            f"replay {name!r} stands at {at}:{stands}, which is not within {at}:{start} to {at}:{end} as "
-            "asked for now: give the range that it was begun with, or another --name"
+            f"nothing says any more what replay {name!r} was begun with (its dead-letter topic was deleted): "
+            "use another --name"
         )
-    return Span(place.partition, start, end, stands, True)
+    if not begun.is_asked_again(since, until, key):
+        raise ConfigError(
+            f"replay {name!r} was begun with another range or key ({begun.asked}), this is "
+            f"{replay_record.asked(since, until, key)}: give the same again, or another --name"
+        )
+    return begun.ranges
+
+
+def _span(place: TopicPartition, bounds: tuple[int, int], retained: int, point: CommitPoint | None) -> Span:
+    start, end = bounds
+    if point is None:
+        return Span(place.partition, start, end, start, False)
+    # Where retention has passed it, it goes on at what is left.
+    return Span(place.partition, start, end, min(max(point.next_offset, retained), end), True)
 
 
 def _check_order(since: Limit, until: Limit) -> None:
@@ -150,7 +171,8 @@ def _at_ms(time: datetime) -> int:
 
 
 def begin(admin: AdminPort, replay: Plan) -> None:
-    """Commit where a replay starts, in the partitions where it has not begun yet. Blocks.
+    """Commit what a replay is, and where it starts in the partitions where it has not begun yet. Its processor's
+    topics are there. Blocks.
 
     Raises:
         StaleMemberError: it runs elsewhere now, or did until a moment ago; the message says where.
@@ -162,6 +184,12 @@ def begin(admin: AdminPort, replay: Plan) -> None:
             f"replay {replay.name!r} runs already, on {hosts}: wait for its end (or, if it was killed, some seconds), "
             "or use another --name"
         )
+    if not replay.resumed:
+        # First what it is, then where it stands: without offsets in its source nothing has begun.
+        ranges = dict.fromkeys(range(replay.partitions), (0, 0))
+        ranges.update({span.partition: (span.start, span.end) for span in replay.spans})
+        record = replay_record.points(replay.record_topic, Begun(replay.asked, ranges))
+        admin.set_group_offsets(replay.group, record, asking.TIMEOUT_S)
     points = {
         TopicPartition(replay.topic, span.partition): CommitPoint(NextOffset(span.start))
         for span in replay.spans

@@ -211,6 +211,11 @@ def test_an_interrupted_replay_goes_on_by_the_command_it_prints(scene: Scene, ru
     assert resumed.returncode == 0, resumed.stderr
     ends = [note.split()[1] for note in scene.notes if note.startswith("end")]
     assert sorted(ends) == sorted(f"k{number}" for number in range(60)), "each once, and none that came later"
+    again = run(*arguments)
+    assert (again.returncode, "has been through this range already" in again.stdout) == (0, True), again.stderr
+    other = run(*arguments, "--key", "k1")
+    assert other.returncode == 2
+    assert "replay 'r' was begun with another range or key (from 1970-01-01T00:00:00+00:00)" in other.stderr
 
 
 def test_a_watch_goes_on_until_it_is_interrupted(scene: Scene, run: Run) -> None:

@@ -10,20 +10,22 @@ import pytest
 
 from streamq.model.errors import ConfigError, StaleMemberError
 from streamq.model.ports import ConsumerOptions
-from streamq.model.records import AtTime, NextOffset, OffsetSpec, TopicPartition
+from streamq.model.records import AtTime, CommitPoint, NextOffset, OffsetSpec, TopicPartition
 from streamq.ops import replay
-from streamq.ops.replay import Limit, Plan, Span
+from streamq.ops.replay import Plan, Span
+from streamq.ops.replay_record import Limit
 
 from .shop import NOW_S, Shop
 from .test_lag import Ignores
 
 NOW = datetime.fromtimestamp(NOW_S, UTC)
 GROUP = "shop.charge.replay.r"
+DLQ = "shop.charge.dlq"
 
 
 def filled(shop: Shop) -> Shop:
     """Five records in partition 0, one a minute, and one in partition 1."""
-    shop.create("orders")
+    shop.create("orders", DLQ)
     for ago_s in (300.0, 240.0, 180.0, 120.0, 60.0):
         shop.append(0, ago_s=ago_s)
     shop.append(1, ago_s=10.0)
@@ -124,26 +126,82 @@ def test_what_has_begun_goes_on_where_it_stands(shop: Shop) -> None:
     assert shop.cluster.committed(GROUP)[TopicPartition("orders", 0)].next_offset == 3, "it does not begin again"
 
 
-def test_a_partition_that_joins_later_begins_at_its_start(shop: Shop) -> None:
-    replay.begin(shop.admin, plan(filled(shop), {0: 1}, {0: 4}))
+def position(shop: Shop) -> dict[int, int]:
+    """Where the replay's group stands in the source."""
+    committed = shop.cluster.committed(GROUP).items()
+    return {one.partition: point.next_offset for one, point in committed if one.topic == "orders"}
+
+
+def test_asked_for_again_a_replay_goes_on_to_the_ends_that_were_fixed_when_it_began(shop: Shop) -> None:
+    """Whether by the words that began it or by the offsets that followed from them."""
+    since = NOW - timedelta(seconds=240)
+    replay.begin(shop.admin, plan(filled(shop), since, key="k"))
+    shop.append(0)
     shop.append(1)
-    replay.begin(shop.admin, plan(shop, {0: 1, 1: 1}, {0: 4}))
-    assert {one.partition: point.next_offset for one, point in shop.cluster.committed(GROUP).items()} == {0: 1, 1: 1}
+    for found in (plan(shop, since, key="k"), plan(shop, {0: 1, 1: 0}, {0: 5, 1: 1}, key="k")):
+        assert (spans(found), found.resumed) == ([(0, 1, 5), (1, 0, 1)], True)
 
 
-@pytest.mark.parametrize(("since", "until"), [({0: 2}, {0: 5}), ({0: 0}, {0: 1})])
-def test_another_range_under_a_used_name_is_refused(shop: Shop, since: Limit, until: Limit) -> None:
+def test_a_partition_that_the_first_command_did_not_reach_begins_at_its_start(shop: Shop) -> None:
+    """The command was ended between its commits."""
+    begun = plan(filled(shop))
+    replay.begin(shop.admin, begun)
+    stands = shop.cluster.committed(GROUP)[TopicPartition("orders", 0)]
+    record = {one: point for one, point in shop.cluster.committed(GROUP).items() if one.topic == DLQ}
+    shop.admin.delete_group(GROUP, 1.0)
+    shop.admin.set_group_offsets(GROUP, record, 1.0)
+    assert plan(shop, {0: 1}).resumed is False, "without an offset in its source nothing has begun"
+    shop.admin.set_group_offsets(GROUP, {TopicPartition("orders", 0): stands}, 1.0)
+    found = plan(shop)
+    assert found.spans == (Span(0, 0, 5, 0, True), Span(1, 0, 1, 0, False))
+    replay.begin(shop.admin, found)
+    assert position(shop) == {0: 0, 1: 0}
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "key", "shown"),
+    [
+        ({0: 2}, {0: 4}, "k", "from 0:2, to 0:4, key k"),
+        ({0: 1}, {0: 3}, "k", "from 0:1, to 0:3, key k"),
+        ({0: 1}, {0: 4}, "other", "from 0:1, to 0:4, key other"),
+        ({0: 1}, {0: 4}, None, "from 0:1, to 0:4"),
+        (NOW - timedelta(days=1), None, None, r"from 2027-01-14T08:00:00\+00:00"),
+        (None, None, "x" * 300, "key x{134}… [0-9a-f]{64}"),
+    ],
+)
+def test_another_range_or_key_under_a_used_name_is_refused(
+    shop: Shop, since: Limit, until: Limit, key: str | None, shown: str
+) -> None:
     """It would run what was not asked for, or leave out what was."""
+    replay.begin(shop.admin, plan(filled(shop), {0: 1}, {0: 4}, "k"))
+    message = rf"replay 'r' was begun with another .* \(from 0:1, to 0:4, key k\), this is {shown}: .*another --name"
+    with pytest.raises(ConfigError, match=message):
+        plan(shop, since, until, key)
+
+
+def test_a_replay_of_which_nothing_says_what_it_was_is_refused(shop: Shop) -> None:
     replay.begin(shop.admin, plan(filled(shop), {0: 1}, {0: 4}))
-    shop.commit(0, 2 if until == {0: 1} else 1, group=GROUP)
-    with pytest.raises(ConfigError, match=r"replay 'r' stands at 0:\d, which is not within 0:.*another --name"):
-        plan(shop, since, until)
+    shop.admin.delete_group(GROUP, 1.0)
+    shop.commit(0, 2, group=GROUP)
+    with pytest.raises(ConfigError, match=r"nothing says any more what replay 'r' was begun with .* another --name"):
+        plan(shop, {0: 1}, {0: 4})
+    shop.admin.set_group_offsets(GROUP, {TopicPartition(DLQ, 0): CommitPoint(NextOffset(0), "foreign")}, 1.0)
+    with pytest.raises(ConfigError, match=r"offset of shop.charge.dlq\[0\] that no replay has committed"):
+        plan(shop, {0: 1}, {0: 4})
+
+
+def test_what_a_replay_was_begun_with_fits_a_commit_however_long_it_is(shop: Shop) -> None:
+    replay.begin(shop.admin, plan(filled(shop), {0: 1}, {0: 4}, key="\x00" * 10_000))
+    assert max(len(point.metadata) for point in shop.cluster.committed(GROUP).values()) < 4096
+    assert plan(shop, {0: 1}, {0: 4}, key="\x00" * 10_000).resumed
 
 
 def test_retention_moves_a_replay_on(shop: Shop) -> None:
     replay.begin(shop.admin, plan(filled(shop), {0: 0}, {0: 5}))
     shop.cluster.delete_records(TopicPartition("orders", 0), 3)
-    assert plan(shop, {0: 0}, {0: 5}).spans == (Span(0, 3, 5, 3, True),)
+    assert plan(shop, {0: 0}, {0: 5}).spans == (Span(0, 0, 5, 3, True),)
+    shop.cluster.delete_records(TopicPartition("orders", 0), 5)
+    assert plan(shop, {0: 0}, {0: 5}).left_at_most == 0
 
 
 def test_one_that_runs_is_not_started_twice(shop: Shop) -> None:
