@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from streamq.model.errors import BrokerError, OutcomeUnknownError, PublishError, RecordTooLargeError, StreamqError
 from streamq.model.records import Delivery
+
+if TYPE_CHECKING:
+    import asyncio
 
 logger = logging.getLogger(__name__)
 
@@ -185,6 +187,8 @@ class Publication:
         return self._outcome
 
     def _until_settled(self) -> Generator[object, None, None]:
+        import asyncio  # who awaits has it: others start sooner without
+
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         waker = _shared.wakers.get(loop)

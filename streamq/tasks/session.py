@@ -8,7 +8,6 @@ does hands the queue over in order. Whoever comes while a line has a queue, queu
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections import deque
@@ -302,6 +301,8 @@ class Session:
 
 
 def _on_event_loop() -> bool:
+    import asyncio  # not with the module: a command that publishes nothing starts sooner without
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:
