@@ -62,7 +62,7 @@ def replay(
     running handlers end; a second one waits for none. Either way the replay goes on under its name.
     """
     from streamq.model.errors import ConfigError
-    from streamq.ops import asking, publishing, topics
+    from streamq.ops import publishing
     from streamq.ops import replay as replays
 
     first, last = _limit("--from", since, "--from-offset", from_offset), _limit("--to", until, "--to-offset", to_offset)
@@ -79,11 +79,7 @@ def replay(
         if dry_run:
             _print_plan(plan, json)
             return
-        finished, counts = True, {"done": 0, "failed": 0, "dead": 0}
-        if plan.left_at_most:
-            topics.ensure_processor_topics(found.admin, one, create=found.app.create_topics, timeout_s=asking.TIMEOUT_S)
-            replays.begin(found.admin, plan)
-            finished, counts = _run(found, one, plan, wanted_key, concurrency, quiet=json)
+        finished, counts = _run(found, one, plan, wanted_key, concurrency, quiet=json)
     if json:
         output.print_json({"group": plan.group, "finished": finished, **counts})
     else:
@@ -150,8 +146,12 @@ def _run(
 
     from streamq.config import WorkerConfig
     from streamq.model.clock import SystemClock
+    from streamq.ops.replay import begin
     from streamq.wiring import make_owner
 
+    if not plan.left_at_most:
+        return True, {"done": 0, "failed": 0, "dead": 0}
+    begin(found.admin, processor, plan, create_topics=found.app.create_topics)
     if concurrency is not None:
         processor = replace(processor, config=replace(processor.config, concurrency=concurrency))
     producer = found.app.clients.producer()

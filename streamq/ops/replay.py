@@ -13,6 +13,7 @@ from streamq.model.ports import AdminPort
 from streamq.model.records import AtTime, CommitPoint, NextOffset, OffsetSpec, TopicPartition
 from streamq.ops import asking, replay_record
 from streamq.ops.replay_record import Asked, Begun, Limit
+from streamq.ops.topics import ensure_processor_topics
 from streamq.runtime.intake import Bounds
 from streamq.runtime.start import await_answer
 from streamq.tasks.processor import Processor
@@ -33,7 +34,7 @@ class Span(msgspec.Struct, frozen=True):
 
 class Plan(msgspec.Struct, frozen=True):
     """A whole replay. `resumed`: its group has offsets already, from an earlier run under this name, whose range is
-    kept. `record_topic`: of whose offsets the group's are what it was begun with."""
+    kept."""
 
     name: str
     processor: str
@@ -44,7 +45,6 @@ class Plan(msgspec.Struct, frozen=True):
     resumed: bool
     asked: Asked
     partitions: int
-    record_topic: str
 
     @property
     def records_at_most(self) -> int:
@@ -105,7 +105,7 @@ def plan(admin: AdminPort, processor: Processor, name: str, *, since: Limit, unt
         raise ConfigError(f"the range holds no record of topic {topic.name}: retained are offsets {kept}")
     return Plan(
         name, processor.name, group, topic.name, key, tuple(spans), resumed, replay_record.asked(since, until, key),
-        topic.partitions, processor.dead_letter_topic,
+        topic.partitions,
     )  # fmt: skip
 
 
@@ -170,11 +170,12 @@ def _at_ms(time: datetime) -> int:
     return max(0, int(time.timestamp() * 1000))
 
 
-def begin(admin: AdminPort, replay: Plan) -> None:
-    """Commit what a replay is, and where it starts in the partitions where it has not begun yet. Its processor's
-    topics are there. Blocks.
+def begin(admin: AdminPort, processor: Processor, replay: Plan, *, create_topics: bool) -> None:
+    """Make sure of the processor's topics; commit what a replay is, and where it starts in the partitions where it has
+    not begun yet. Blocks.
 
     Raises:
+        TopicConfigError: the dead-letter topic is missing or too small, and `create_topics` is False.
         StaleMemberError: it runs elsewhere now, or did until a moment ago; the message says where.
     """
     group = admin.describe_group(replay.group, asking.TIMEOUT_S)
@@ -184,11 +185,12 @@ def begin(admin: AdminPort, replay: Plan) -> None:
             f"replay {replay.name!r} runs already, on {hosts}: wait for its end (or, if it was killed, some seconds), "
             "or use another --name"
         )
+    ensure_processor_topics(admin, processor, create=create_topics, timeout_s=asking.TIMEOUT_S)
     if not replay.resumed:
         # First what it is, then where it stands: without offsets in its source nothing has begun.
         ranges = dict.fromkeys(range(replay.partitions), (0, 0))
         ranges.update({span.partition: (span.start, span.end) for span in replay.spans})
-        record = replay_record.points(replay.record_topic, Begun(replay.asked, ranges))
+        record = replay_record.points(processor.dead_letter_topic, Begun(replay.asked, ranges))
         admin.set_group_offsets(replay.group, record, asking.TIMEOUT_S)
     points = {
         TopicPartition(replay.topic, span.partition): CommitPoint(NextOffset(span.start))

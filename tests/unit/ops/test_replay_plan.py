@@ -25,7 +25,7 @@ DLQ = "shop.charge.dlq"
 
 def filled(shop: Shop) -> Shop:
     """Five records in partition 0, one a minute, and one in partition 1."""
-    shop.create("orders", DLQ)
+    shop.create("orders")
     for ago_s in (300.0, 240.0, 180.0, 120.0, 60.0):
         shop.append(0, ago_s=ago_s)
     shop.append(1, ago_s=10.0)
@@ -34,6 +34,10 @@ def filled(shop: Shop) -> Shop:
 
 def plan(shop: Shop, since: Limit = None, until: Limit = None, key: str | None = None) -> Plan:
     return replay.plan(shop.admin, shop.charge, "r", since=since, until=until, key=key)
+
+
+def begin(shop: Shop, found: Plan) -> None:
+    replay.begin(shop.admin, shop.charge, found, create_topics=True)
 
 
 def spans(found: Plan) -> list[tuple[int, int, int]]:
@@ -117,12 +121,12 @@ def test_a_name_that_no_group_can_have_is_refused(shop: Shop, name: str) -> None
 
 
 def test_what_has_begun_goes_on_where_it_stands(shop: Shop) -> None:
-    replay.begin(shop.admin, plan(filled(shop), {0: 1}, {0: 4}))
+    begin(shop, plan(filled(shop), {0: 1}, {0: 4}))
     shop.commit(0, 3, group=GROUP)
     found = plan(shop, {0: 1}, {0: 4})
     assert found.spans == (Span(0, 1, 4, 3, True),)
     assert (found.resumed, found.left_at_most) == (True, 1)
-    replay.begin(shop.admin, found)
+    begin(shop, found)
     assert shop.cluster.committed(GROUP)[TopicPartition("orders", 0)].next_offset == 3, "it does not begin again"
 
 
@@ -135,7 +139,7 @@ def position(shop: Shop) -> dict[int, int]:
 def test_asked_for_again_a_replay_goes_on_to_the_ends_that_were_fixed_when_it_began(shop: Shop) -> None:
     """Whether by the words that began it or by the offsets that followed from them."""
     since = NOW - timedelta(seconds=240)
-    replay.begin(shop.admin, plan(filled(shop), since, key="k"))
+    begin(shop, plan(filled(shop), since, key="k"))
     shop.append(0)
     shop.append(1)
     for found in (plan(shop, since, key="k"), plan(shop, {0: 1, 1: 0}, {0: 5, 1: 1}, key="k")):
@@ -145,7 +149,7 @@ def test_asked_for_again_a_replay_goes_on_to_the_ends_that_were_fixed_when_it_be
 def test_a_partition_that_the_first_command_did_not_reach_begins_at_its_start(shop: Shop) -> None:
     """The command was ended between its commits."""
     begun = plan(filled(shop))
-    replay.begin(shop.admin, begun)
+    begin(shop, begun)
     stands = shop.cluster.committed(GROUP)[TopicPartition("orders", 0)]
     record = {one: point for one, point in shop.cluster.committed(GROUP).items() if one.topic == DLQ}
     shop.admin.delete_group(GROUP, 1.0)
@@ -154,7 +158,7 @@ def test_a_partition_that_the_first_command_did_not_reach_begins_at_its_start(sh
     shop.admin.set_group_offsets(GROUP, {TopicPartition("orders", 0): stands}, 1.0)
     found = plan(shop)
     assert found.spans == (Span(0, 0, 5, 0, True), Span(1, 0, 1, 0, False))
-    replay.begin(shop.admin, found)
+    begin(shop, found)
     assert position(shop) == {0: 0, 1: 0}
 
 
@@ -173,14 +177,14 @@ def test_another_range_or_key_under_a_used_name_is_refused(
     shop: Shop, since: Limit, until: Limit, key: str | None, shown: str
 ) -> None:
     """It would run what was not asked for, or leave out what was."""
-    replay.begin(shop.admin, plan(filled(shop), {0: 1}, {0: 4}, "k"))
+    begin(shop, plan(filled(shop), {0: 1}, {0: 4}, "k"))
     message = rf"replay 'r' was begun with another .* \(from 0:1, to 0:4, key k\), this is {shown}: .*another --name"
     with pytest.raises(ConfigError, match=message):
         plan(shop, since, until, key)
 
 
 def test_a_replay_of_which_nothing_says_what_it_was_is_refused(shop: Shop) -> None:
-    replay.begin(shop.admin, plan(filled(shop), {0: 1}, {0: 4}))
+    begin(shop, plan(filled(shop), {0: 1}, {0: 4}))
     shop.admin.delete_group(GROUP, 1.0)
     shop.commit(0, 2, group=GROUP)
     with pytest.raises(ConfigError, match=r"nothing says any more what replay 'r' was begun with .* another --name"):
@@ -191,13 +195,13 @@ def test_a_replay_of_which_nothing_says_what_it_was_is_refused(shop: Shop) -> No
 
 
 def test_what_a_replay_was_begun_with_fits_a_commit_however_long_it_is(shop: Shop) -> None:
-    replay.begin(shop.admin, plan(filled(shop), {0: 1}, {0: 4}, key="\x00" * 10_000))
+    begin(shop, plan(filled(shop), {0: 1}, {0: 4}, key="\x00" * 10_000))
     assert max(len(point.metadata) for point in shop.cluster.committed(GROUP).values()) < 4096
     assert plan(shop, {0: 1}, {0: 4}, key="\x00" * 10_000).resumed
 
 
 def test_retention_moves_a_replay_on(shop: Shop) -> None:
-    replay.begin(shop.admin, plan(filled(shop), {0: 0}, {0: 5}))
+    begin(shop, plan(filled(shop), {0: 0}, {0: 5}))
     shop.cluster.delete_records(TopicPartition("orders", 0), 3)
     assert plan(shop, {0: 0}, {0: 5}).spans == (Span(0, 0, 5, 3, True),)
     shop.cluster.delete_records(TopicPartition("orders", 0), 5)
@@ -210,4 +214,4 @@ def test_one_that_runs_is_not_started_twice(shop: Shop) -> None:
     consumer.subscribe("orders", Ignores())
     consumer.poll(0.0, 1)
     with pytest.raises(StaleMemberError, match=r"replay 'r' runs already, on .*: wait for its end"):
-        replay.begin(shop.admin, found)
+        begin(shop, found)
