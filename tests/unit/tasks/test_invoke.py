@@ -4,87 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine
 
-import msgspec
 import pytest
 
 import streamq as sq
-from streamq.model.errors import BrokerError, OutcomeUnknownError
 from streamq.model.handlers import AsyncHandler, SyncHandler
-from streamq.model.outcomes import DONE, Dead, Outcome, Retry
-from streamq.model.records import Offset, Record
-from streamq.tasks.invoke import bind
+from streamq.model.outcomes import DONE
 
-from .fakes import FakeClients
-
-
-class Order(msgspec.Struct):
-    amount: float
-
-
-class World:
-    """An app on fakes, and its handlers run by hand."""
-
-    def __init__(
-        self, value: object = Order, key: object = str, *, serde: object = None, publish_timeout_s: float = 5.0
-    ) -> None:
-        self.clients = FakeClients()
-        self.app = sq.App("shop", clients=self.clients, publish_timeout_s=publish_timeout_s)
-        self.orders = self.app.topic("orders", value=value, key=key, serde=serde)
-        self.receipts = self.app.topic("receipts", value=Order)
-
-    def bound(self, handler: Callable[..., object], *, is_replay: bool = False) -> AsyncHandler | SyncHandler:
-        self.app.processor(self.orders, name=f"p{len(self.app.processors)}")(handler)
-        processor = list(self.app.processors.values())[-1]
-        return bind(processor, self.app.publisher, is_replay=is_replay)
-
-    def run(self, handler: Callable[..., object], record: Record | None = None, attempt: int = 1) -> Outcome:
-        """One attempt, to its end."""
-        record = a_record() if record is None else record
-        bound = self.bound(handler)
-        if isinstance(bound, SyncHandler):
-            return bound.call(record, attempt)
-        return asyncio.run(bound.call(record, attempt))
-
-
-def a_record(value: bytes | None = b'{"amount":2.5}', key: bytes | None = b"ann") -> Record:
-    return Record("orders", 3, Offset(17), key, value, (("trace", b"1"),), 1_700_000_000_000)
+from .attempts import Order, World, a_record, both, dead, raiser, retried
 
 
 @pytest.fixture
 def world() -> World:
     return World()
-
-
-def both(body: Callable[[Order, sq.Context], object]) -> list[Callable[..., object]]:
-    """The same handler as `def` and as `async def`."""
-
-    def plain(order: Order, ctx: sq.Context) -> None:
-        body(order, ctx)
-
-    async def coroutine(order: Order, ctx: sq.Context) -> None:
-        body(order, ctx)
-
-    return [plain, coroutine]
-
-
-def raiser(error: BaseException) -> Callable[[Order, sq.Context], object]:
-    def body(order: Order, ctx: sq.Context) -> None:
-        raise error
-
-    return body
-
-
-def retried(outcome: Outcome) -> Retry:
-    assert isinstance(outcome, Retry), outcome
-    return outcome
-
-
-def dead(outcome: Outcome) -> Dead:
-    assert isinstance(outcome, Dead), outcome
-    return outcome
 
 
 # What it is given.
@@ -311,104 +244,3 @@ def test_a_return_value_means_nothing(world: World) -> None:
 
     assert world.run(charge) is DONE
     assert world.run(charge_async) is DONE
-
-
-# Publications.
-
-
-def test_what_a_handler_publishes_is_confirmed_before_it_is_done(world: World) -> None:
-    def publish(order: Order, ctx: sq.Context) -> None:
-        ctx.publish(world.receipts, order, key=str(ctx.key))
-
-    for handler in both(publish):
-        assert world.run(handler) is DONE
-    assert [(r.topic, r.key, r.value) for r in world.clients.only_producer.produced] == [
-        ("receipts", b"ann", b'{"amount":2.5}')
-    ] * 2
-
-
-def test_a_coroutine_waits_for_publications_it_did_not_await(world: World) -> None:
-    world.app.publish(world.receipts, Order(0)).result(1)
-    producer = world.clients.only_producer
-    producer.hold = True
-
-    async def publish(order: Order, ctx: sq.Context) -> None:
-        ctx.publish(world.receipts, order)
-
-    handler = world.bound(publish)
-    assert isinstance(handler, AsyncHandler)
-
-    async def attempt() -> Outcome:
-        task = asyncio.ensure_future(handler.call(a_record(), 1))
-        for _ in range(10):
-            await asyncio.sleep(0)
-        assert not task.done()
-        await asyncio.to_thread(producer.deliver)
-        return await task
-
-    assert asyncio.run(attempt()) is DONE
-
-
-def test_a_failed_publication_is_a_retry_even_if_nobody_waits_or_the_error_is_swallowed(world: World) -> None:
-    async def unawaited(order: Order, ctx: sq.Context) -> None:
-        ctx.publish(world.receipts, order)
-
-    async def swallowed(order: Order, ctx: sq.Context) -> None:
-        with suppress(sq.PublishError):
-            await ctx.publish(world.receipts, order)
-
-    def swallowed_in_a_thread(order: Order, ctx: sq.Context) -> None:
-        with suppress(sq.PublishError):
-            ctx.publish(world.receipts, order).result(1)
-
-    world.app.publish(world.receipts, Order(0)).result(1)
-    world.clients.only_producer.delivery_error = OutcomeUnknownError("timed out", code="_MSG_TIMED_OUT")
-    for handler in (unawaited, swallowed, swallowed_in_a_thread):
-        outcome = retried(world.run(handler))
-        assert outcome.counts
-        assert outcome.failure.error_type == "PublishError"
-        assert "may have been written" in outcome.failure.message
-
-
-def test_a_publish_that_is_refused_at_the_call_is_a_retry_even_if_swallowed(world: World) -> None:
-    def swallow(order: Order, ctx: sq.Context) -> None:
-        with suppress(sq.SerdeError):
-            ctx.publish("receipts", "no order")
-
-    for handler in both(swallow):
-        outcome = retried(world.run(handler))
-        assert outcome.failure.error_type == "SerdeError"
-
-
-def test_a_rejected_record_waits_for_what_was_published_too(world: World) -> None:
-    def publish(order: Order, ctx: sq.Context) -> None:
-        ctx.publish(world.receipts, order)
-        raise sq.Reject("done with it")
-
-    for handler in both(publish):
-        assert dead(world.run(handler)).reason == "rejected"
-    world.clients.only_producer.delivery_error = BrokerError("no")
-    for handler in both(publish):
-        assert retried(world.run(handler)).failure.error_type == "PublishError"
-
-
-def test_a_publication_that_is_never_confirmed_ends_the_wait_as_a_retry() -> None:
-    world = World(publish_timeout_s=0.05)
-    world.app.publish(world.receipts, Order(0)).result(1)
-    world.clients.only_producer.hold = True
-
-    def publish(order: Order, ctx: sq.Context) -> None:
-        ctx.publish(world.receipts, order)
-
-    for handler in both(publish):
-        failure = retried(world.run(handler)).failure
-        assert failure.error_type == "PublishError"
-        assert "not confirmed by kafka-1:9092 within" in failure.message
-
-
-def test_a_context_is_over_with_its_attempt(world: World) -> None:
-    kept: list[sq.Context] = []
-    for handler in both(lambda order, ctx: kept.append(ctx)):
-        assert world.run(handler) is DONE
-        with pytest.raises(sq.PublishError, match=r"attempt 1 at orders\[3\] offset 17 is over: publish before"):
-            kept[-1].publish(world.receipts, Order(1))

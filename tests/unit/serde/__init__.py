@@ -1,0 +1,1 @@
+"""Tests of declaring, invoking and publishing, over small fakes of the ports."""
