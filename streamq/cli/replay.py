@@ -63,7 +63,7 @@ def replay(
     """
     from streamq.model.errors import ConfigError
     from streamq.ops import publishing
-    from streamq.ops import replay as replays
+    from streamq.ops.replay import plan as make_plan
 
     first, last = _limit("--from", since, "--from-offset", from_offset), _limit("--to", until, "--to-offset", to_offset)
     if first is None and last is None and key is None:
@@ -74,21 +74,24 @@ def replay(
     with output.opened(target, bootstrap_servers) as found:
         one = output.processor_of(found.app, processor)
         wanted_key = publishing.key_bytes(one.topic, key)
-        label = name or datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        plan = replays.plan(found.admin, one, label, since=first, until=last, key=key)
+        plan = make_plan(found.admin, one, name or _name_by_time(), since=first, until=last, key=key)
         if dry_run:
             _print_plan(plan, json)
             return
         finished, counts = _run(found, one, plan, wanted_key, concurrency, quiet=json)
-    if json:
-        output.print_json({"group": plan.group, "finished": finished, **counts})
-    else:
-        _print_result(target, plan, counts, finished=finished)
+    _print_result(target, plan, counts, finished=finished, json=json)
     if not finished:
         raise typer.Exit(1)
 
 
-def _print_result(target: str, plan: Plan, counts: dict[str, int], *, finished: bool) -> None:
+def _name_by_time() -> str:
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+
+
+def _print_result(target: str, plan: Plan, counts: dict[str, int], *, finished: bool, json: bool) -> None:
+    if json:
+        output.print_json({"group": plan.group, "finished": finished, **counts})
+        return
     if not plan.left_at_most:
         typer.echo(f"replay {plan.name!r} has been through this range already: another --name runs it again")
         return
