@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 Place = tuple[int, int]
-ROUND_TRIP_S = 0.3
 
 
 class Line(NamedTuple):
@@ -23,17 +22,34 @@ class Line(NamedTuple):
 
 
 class Kill(NamedTuple):
-    """A process that was killed: when, and how many handlers ran in it."""
+    """A process that was killed: when, how many handlers ran in it, and from when on it need not have got a commit
+    through."""
 
     pid: int
     at: int
     in_flight: int
+    uncommitted_since: int = 0
+
+
+@dataclass
+class Cost:
+    """What one kill cost: `repeats` of records that had ended in the process, the earliest `oldest_s` before the kill,
+    and `bound`, those that had ended since the last moment at which a commit was due to have been answered, `due_s`
+    before it."""
+
+    due_s: float
+    repeats: int = 0
+    oldest_s: float = 0.0
+    bound: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.repeats} of {self.bound} (of the last {self.oldest_s:.2f} of {self.due_s:.2f} s)"
 
 
 @dataclass
 class Verdict:
-    """What the ledger says. `repeats` counts starts of records that had ended before; `repeats_of_killed` those whose
-    earlier end was in a process that had been killed meanwhile, the only ones that a kill explains."""
+    """What the ledger says. `repeats` counts starts of records that had ended before; `costs`, by killed process, those
+    whose earlier end was in a process that had been killed meanwhile, the only ones that a kill explains."""
 
     records: int = 0
     starts: int = 0
@@ -42,8 +58,12 @@ class Verdict:
     overlapped: list[str] = field(default_factory=list)
     last_out_of_order: list[str] = field(default_factory=list)
     repeats: int = 0
-    repeats_of_killed: int = 0
-    bound: int = 0
+    costs: dict[int, Cost] = field(default_factory=dict)
+
+    @property
+    def repeats_of_killed(self) -> int:
+        """All that kills explain."""
+        return sum(cost.repeats for cost in self.costs.values())
 
     def summary(self) -> str:
         """One line for the report."""
@@ -51,7 +71,7 @@ class Verdict:
             f"records {self.records}, starts {self.starts}, lost {len(self.lost)}, "
             f"out of order {len(self.out_of_order)}, overlapped {len(self.overlapped)}, "
             f"last effects out of order {len(self.last_out_of_order)}, "
-            f"repeats {self.repeats} (of killed processes {self.repeats_of_killed}, at most {self.bound} expected)"
+            f"repeats {self.repeats}, by kill {', '.join(map(str, self.costs.values()))}"
         )
 
 
@@ -76,27 +96,26 @@ def in_flight(folder: Path, pid: int) -> int:
     return text.count("S ") - text.count("E ")
 
 
-def judge(
-    lines: Iterable[Line], expected: Mapping[Place, str], kills: Iterable[Kill], commit_interval_s: float
-) -> Verdict:
+def judge(lines: Iterable[Line], expected: Mapping[Place, str], kills: Sequence[Kill]) -> Verdict:
     """Check one run. `expected` maps each published record to its key."""
-    verdict = Verdict(records=len(expected))
     killed_at = {kill.pid: kill.at for kill in kills}
+    due = {kill.pid: kill.uncommitted_since for kill in kills}
+    costs = {kill.pid: Cost((kill.at - kill.uncommitted_since) / 1e9) for kill in kills}
+    verdict = Verdict(records=len(expected), costs=costs)
     order: dict[str, list[Place]] = defaultdict(list)
     for place in sorted(expected):
         order[expected[place]].append(place)
     ended: dict[Place, Line] = {}
     settled_prefix: dict[str, int] = defaultdict(int)
     running: dict[str, Line] = {}
-    window = int((commit_interval_s + ROUND_TRIP_S) * 1e9)
     for line in lines:
         if line.what == "S":
             verdict.starts += 1
             _check_start(verdict, line, order[line.key], settled_prefix, ended, running, killed_at)
             running[line.key] = line
         else:
-            # Records that ended in a process within one commit interval of its kill may be done again, no others.
-            verdict.bound += killed_at.get(line.pid, line.at + 2 * window) <= line.at + window
+            if line.pid in due and line.at >= due[line.pid]:
+                costs[line.pid].bound += 1
             ended[line.place] = line
             running.pop(line.key, None)
     verdict.lost = [place for place in expected if place not in ended]
@@ -127,4 +146,7 @@ def _check_start(
     done = ended.get(line.place)
     if done is not None:
         verdict.repeats += 1
-        verdict.repeats_of_killed += killed_at.get(done.pid, line.at + 1) <= line.at
+        if killed_at.get(done.pid, line.at + 1) <= line.at:
+            cost = verdict.costs[done.pid]
+            cost.repeats += 1
+            cost.oldest_s = max(cost.oldest_s, (killed_at[done.pid] - done.at) / 1e9)

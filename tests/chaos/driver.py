@@ -30,6 +30,11 @@ class Fleet:
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
+    def group(self) -> str:
+        """The workers' group."""
+        return f"{self.topic}-app.{self.processor}"
+
+    @property
     def ledgers(self) -> Path:
         """Where the processes write."""
         return self.folder / "ledgers"

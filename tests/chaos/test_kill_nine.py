@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.driver import Fleet
-from tests.chaos.run import Plan, Report, under_fire
+from tests.chaos.run import COMMIT_INTERVAL_S, DUE_S, Plan, Report, under_fire
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
 KILLS, VISITS = (0.1, 0.3, 0.6), ((0.15, 0.25), (0.4, 0.5))
+SESSION_S = 3.0
 SESSIONS = ("--session-timeout", "3")
 
 
@@ -29,6 +30,13 @@ def judged(report: Report, record_property: Callable[[str, object], None]) -> No
     assert verdict.overlapped == []
     assert verdict.last_out_of_order == []
     assert verdict.repeats == verdict.repeats_of_killed, "who joins, leaves or is stopped cleanly repeats nothing"
+    *_, last = verdict.costs.values()
+    for cost in verdict.costs.values():
+        assert cost.repeats <= cost.bound, f"more than since the last commit was due: {report.text()}"
+        assert cost.oldest_s <= DUE_S + SESSION_S, (
+            f"no commit for longer than a dead member holds it up: {report.text()}"
+        )
+    assert last.due_s < 2 * COMMIT_INTERVAL_S, "the last kill met no rebalance: no more than one interval's"
     assert report.starts_after_restart == 0, "after a clean stop nothing is repeated"
     assert all(kill.in_flight >= report.least_in_flight for kill in report.fleet.kills)
 
