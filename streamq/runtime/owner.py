@@ -24,6 +24,7 @@ from streamq.runtime.executor import Executor
 from streamq.runtime.gate import StartGate
 from streamq.runtime.intake import BATCH, Bounds, Intake
 from streamq.runtime.lag_gauge import LagGauge
+from streamq.runtime.report import Report
 from streamq.runtime.sentences import tell_lost, tell_partitions, tell_running
 from streamq.runtime.settler import Identity, Settler
 from streamq.runtime.stats import OwnerStats
@@ -39,7 +40,6 @@ SETTLING_S: Final = 0.02
 CONTROL_S: Final = 0.005
 PROGRESS_S: Final = 0.05
 """What is done of a run that goes on is settled so often: a handler that hangs holds up its own record only."""
-REPORT_S: Final = 1.0
 KEEP_POLLING_S: Final = 0.01
 """With enough at hand, one record is polled so often: the client must be polled whatever happens."""
 
@@ -63,6 +63,14 @@ class OwnerParts:
     bounds: Bounds | None = None
     measure_lag: bool = False
     stats: OwnerStats = field(default_factory=lambda: OwnerStats(""))
+
+
+def _limits(config: ProcessorConfig) -> FlowLimits:
+    return FlowLimits(
+        records=config.max_buffered_records,
+        worker_records=5 * config.max_buffered_records,
+        worker_bytes=config.max_buffered_bytes,
+    )
 
 
 class Owner:
@@ -102,23 +110,20 @@ class Owner:
             stragglers=self._settler.stragglers,
             prepare=parts.prepare,
         )
-        self._limits = FlowLimits(
-            records=parts.config.max_buffered_records,
-            worker_records=5 * parts.config.max_buffered_records,
-            worker_bytes=parts.config.max_buffered_bytes,
-        )
         self._intake = Intake(
-            parts.topic, parts.consumer, self._assignment, self._limits, parts.stats, bounds=parts.bounds
+            parts.topic, parts.consumer, self._assignment, _limits(parts.config), parts.stats, bounds=parts.bounds
         )
-        self._lag = LagGauge(parts.admin, self._assignment, self._committer, parts.stats) if parts.measure_lag else None
+        lag = LagGauge(parts.admin, self._assignment, self._committer, parts.stats) if parts.measure_lag else None
+        self._report = Report(
+            parts.identity.group, self._executor, self._scheduler, self._assignment, self._intake, parts.stats, lag
+        )
         self._stop_requested = False
         self.completed = False  # whether the bounds were reached
         self.joined_at: float | None = None
         self._draining: Deadline | None = None
         self._aborted = False
         self._failure: StreamqError | None = None
-        self._control_at = self._progress_at = self._report_at = self._polled_at = self._clock.monotonic()
-        self._named: set[int] = set()
+        self._control_at = self._progress_at = self._polled_at = self._clock.monotonic()
 
     # Life cycle
 
@@ -237,9 +242,7 @@ class Owner:
             self._progress_at = now + PROGRESS_S
             self._settle_under_way()
         busy |= self._poll(now, 0.0 if busy else most_s)
-        if now >= self._report_at:
-            self._report_at = now + REPORT_S
-            self._report(now)
+        self._report.advance(now)
         self._raise_failure()
         return busy
 
@@ -304,28 +307,6 @@ class Owner:
     def _rejoin(self) -> None:
         self._parts.consumer.rejoin()
         self._committer.rejoined()
-
-    def _report(self, now: float) -> None:
-        stats = self.stats
-        stats.running = self._executor.in_flight
-        stats.waiting = self._scheduler.waiting
-        stats.assigned, stats.reading = self._assignment.assigned, self._assignment.open
-        stats.paused = self._intake.paused
-        if self._lag is not None:
-            self._lag.advance(now)
-        overdue = self._executor.overdue(now)
-        stats.overdue = len(overdue)
-        for late in overdue:
-            if id(late.work) not in self._named:
-                self._named.add(id(late.work))
-                tell_running(
-                    self._parts.identity.group,
-                    late.work,
-                    "A handler runs beyond its time-out and cannot be ended: it keeps slot and key until it ends",
-                    late.running_s,
-                )
-        if not overdue:
-            self._named.clear()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
