@@ -23,6 +23,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from streamq.kafka import records
 from streamq.kafka.answers import answered, gathered, typed
+from streamq.kafka.deletion import delete_records
 from streamq.kafka.group_offsets import GroupOffsets
 from streamq.kafka.groups import GroupAdmin
 from streamq.kafka.handle import AdminHandle
@@ -113,6 +114,14 @@ class KafkaAdmin:
                 answer.set_result({**found, **done.result()})
 
         self.list_offsets(dict.fromkeys(late, Latest()), isolation).add_done_callback(take)
+
+    def delete_records(
+        self, before: Mapping[TopicPartition, NextOffset]
+    ) -> Future[Mapping[TopicPartition, NextOffset | BrokerError]]:
+        """Delete what is below."""
+        if not before:
+            return answered({})
+        return delete_records(self._handle, before, REQUEST_S)
 
     # Operations: these block
 

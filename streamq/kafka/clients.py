@@ -9,8 +9,10 @@ from streamq.kafka.admin import KafkaAdmin
 from streamq.kafka.consumer import KafkaConsumer
 from streamq.kafka.producer import KafkaProducer
 from streamq.kafka.reader import KafkaReader
+from streamq.kafka.transactions import KafkaTransactions
 from streamq.model.errors import ConfigError
 from streamq.model.ports import ConsumerOptions, Isolation
+from streamq.model.transactions import StepHook
 
 
 class KafkaClients:
@@ -40,6 +42,11 @@ class KafkaClients:
     def producer(self) -> KafkaProducer:
         """An idempotent producer."""
         return KafkaProducer(rules.producer(self._bootstrap, self._user), self._bootstrap)
+
+    def transactions(self, transactional_id: str, on_step: StepHook | None = None) -> KafkaTransactions:
+        """A transactional producer."""
+        settings = rules.transactions(self._bootstrap, self._user, transactional_id)
+        return KafkaTransactions(settings, self._bootstrap, on_step)
 
     def admin(self) -> KafkaAdmin:
         """Questions to the cluster."""

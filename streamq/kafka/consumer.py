@@ -11,12 +11,14 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from streamq.kafka import records
 from streamq.kafka.errands import Errands
 from streamq.kafka.errors import config_error, from_exception
+from streamq.kafka.membership import is_member
 from streamq.kafka.reader import make_consumer, poll
 from streamq.kafka.settings import Settings
 from streamq.kafka.troubles import Troubles
 from streamq.model.errors import RetriableError
 from streamq.model.ports import CommitAnswer, OutOfRange, Polled, RebalanceListener
 from streamq.model.records import CommitPoint, NextOffset, TopicPartition
+from streamq.model.transactions import Membership
 
 
 class KafkaConsumer:
@@ -103,6 +105,15 @@ class KafkaConsumer:
     def commit(self, points: Mapping[TopicPartition, CommitPoint]) -> Future[CommitAnswer]:
         """Send one commit."""
         return self._errands.commit(points)
+
+    def membership(self) -> Membership | None:
+        """Who this is in the group. librdkafka gives something for who is no member, too, and a broker takes a
+        transaction from that without any check."""
+        try:
+            found = self._consumer.consumer_group_metadata()
+        except (KafkaException, RuntimeError):  # closed, or ended
+            return None
+        return Membership(found) if is_member(found) else None
 
     def rejoin(self) -> None:
         """Leave the group and join it anew; calls `on_lost` at once.

@@ -113,6 +113,18 @@ _PRODUCING: Final[Settings] = {
     "retry.backoff.ms": 50,
     "topic.metadata.propagation.max.ms": 10_000,
 }
+# A transaction's time-out bounds how long a dead producer leaves partitions undecided, and its deliveries have to end
+# well before. The coordinator answers "concurrent transactions" for some milliseconds after each: with librdkafka's
+# 100 ms the next one waits that long. What is written is flushed at once, so nothing lingers.
+_TRANSACTING: Final[Settings] = {
+    "transaction.timeout.ms": 10_000,
+    "delivery.timeout.ms": 3_000,
+    "request.timeout.ms": 2_500,
+    "socket.timeout.ms": 5_000,
+    "retry.backoff.ms": 5,
+    "linger.ms": 1,
+    "topic.metadata.propagation.max.ms": 1_000,
+}
 _ALIASES: Final[Mapping[str, str]] = {
     "message.timeout.ms": "delivery.timeout.ms",
     "queue.buffering.max.ms": "linger.ms",
@@ -199,6 +211,12 @@ def consumer(bootstrap: str, user: UserSettings, options: ConsumerOptions) -> Se
 def producer(bootstrap: str, user: UserSettings) -> Settings:
     """For an idempotent producer."""
     return _joined(bootstrap, {**_COMMON, **_PRODUCING}, user, without=_CONSUMER_ONLY)
+
+
+def transactions(bootstrap: str, user: UserSettings, transactional_id: str) -> Settings:
+    """For a transactional producer. Its times belong together, so a user's for producers are not for it."""
+    fitting = {name: value for name, value in user.items() if _ALIASES.get(name, name) not in _TRANSACTING}
+    return {**producer(bootstrap, fitting), **_TRANSACTING, "transactional.id": transactional_id}
 
 
 def admin(bootstrap: str, user: UserSettings) -> Settings:

@@ -1,8 +1,9 @@
 """What streamq asks of a Kafka. Narrow protocols, implemented by `streamq.kafka` and by the in-memory broker of
 `streamq.testing`; one contract suite holds both to what is written here.
 
-Threads: a consumer belongs to the thread that subscribed it, a reader to the one that assigned it; producer and admin
-may be called from any thread. Errors are those of `streamq.model.errors`.
+Threads: a consumer belongs to the thread that subscribed it, a reader to the one that assigned it, transactions to the
+one that begins their session; producer and admin may be called from any thread. Errors are those of
+`streamq.model.errors`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from streamq.model.records import (
     TopicPartition,
     TopicSpec,
 )
+from streamq.model.transactions import Batch, Membership, StepHook, TransactionResult
 
 Isolation = Literal["read_committed", "read_uncommitted"]
 GroupProtocol = Literal["classic", "consumer"]
@@ -129,6 +131,11 @@ class ConsumerPort(Protocol):
         without further polls. It checks nothing: not the epoch, not the direction. At most one may be in flight."""
         ...
 
+    def membership(self) -> Membership | None:
+        """Who this is in the group at this moment, for a transaction that is made of this moment's state. None while it
+        is no member. Owner's thread, also inside the listener; blocks for no broker."""
+        ...
+
     def rejoin(self) -> None:
         """Leave the group and join it anew, so that whatever was sent before is stale. Calls `on_lost` for what was
         assigned, in this call or in the next poll."""
@@ -183,6 +190,39 @@ class ProducerPort(Protocol):
         ...
 
 
+class TransactionPort(Protocol):
+    """Transactions under one transactional id, one at a time. Everything blocks: it wants a thread of its own.
+
+    A session is this process's use of the id. Whoever begins one ends that of everybody else with the same id.
+    """
+
+    def begin_session(self, timeout_s: float) -> None:
+        """Begin a session, or begin anew: decides what a predecessor left, so that it is committed or aborted when this
+        returns and stays so. Blocks for at most `timeout_s`.
+
+        Raises:
+            RetriableError: nobody answered, or the predecessor's transaction is still being ended: again.
+            FatalBrokerError: no right to this id, or transactions are not known there: tell the operator.
+        """
+        ...
+
+    def run(self, batch: Batch, membership: Membership) -> TransactionResult:
+        """Write the records and commit the points for the membership's group, wholly or not at all. Blocks for some
+        milliseconds; where brokers do not answer for at most some 10 s, the transaction's own time-out. What is
+        refused before anything is sent (an unknown topic or partition) is `Aborted`, too.
+
+        Raises:
+            FencedError: another began a session with this id, or the transaction ran out. Whether the batch took effect
+                is unknown. This session is over: begin one, and take the partitions over anew.
+            FatalBrokerError: the session is over, as above, or none was begun.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the connection. A transaction that a hook has interrupted stays open. Idempotent."""
+        ...
+
+
 class AdminPort(Protocol):
     """What is asked of the cluster itself. Futures where the owner asks in its loop; the rest blocks for at most
     `timeout_s` and raises `RetriableError` when nobody answered.
@@ -201,6 +241,13 @@ class AdminPort(Protocol):
         self, specs: Mapping[TopicPartition, OffsetSpec], isolation: Isolation = "read_committed"
     ) -> Future[Mapping[TopicPartition, NextOffset]]:
         """Where these stand. Under `read_committed` the end is the last stable offset."""
+        ...
+
+    def delete_records(
+        self, before: Mapping[TopicPartition, NextOffset]
+    ) -> Future[Mapping[TopicPartition, NextOffset | BrokerError]]:
+        """Delete what is below these offsets, for good. Per partition: where its log begins now, or why nothing was
+        deleted (`FatalBrokerError`: no right, or beyond the end)."""
         ...
 
     def describe_topics(self, topics: Sequence[str], timeout_s: float) -> Mapping[str, TopicInfo | None]:
@@ -288,6 +335,10 @@ class Clients(Protocol):
     def reader(self, isolation: Isolation = "read_committed") -> ReaderPort: ...
 
     def producer(self) -> ProducerPort: ...
+
+    def transactions(self, transactional_id: str, on_step: StepHook | None = None) -> TransactionPort:
+        """`on_step` is for tests only."""
+        ...
 
     def admin(self) -> AdminPort: ...
 

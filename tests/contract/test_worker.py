@@ -11,8 +11,17 @@ import pytest
 from streamq.app import App
 from streamq.config import Start, WorkerConfig
 from streamq.model.clock import Deadline
-from streamq.model.ports import AdminPort, ConsumerOptions, ConsumerPort, Isolation, ProducerPort, ReaderPort
+from streamq.model.ports import (
+    AdminPort,
+    ConsumerOptions,
+    ConsumerPort,
+    Isolation,
+    ProducerPort,
+    ReaderPort,
+    TransactionPort,
+)
 from streamq.model.records import NextOffset, OutgoingRecord, TopicPartition
+from streamq.model.transactions import StepHook
 from streamq.runtime.intake import Bounds
 from streamq.runtime.owner import Owner
 from streamq.tasks.context import Context
@@ -50,6 +59,10 @@ class Mortal:
     def producer(self) -> ProducerPort:
         """As the cluster's."""
         return self._backend.clients.producer()
+
+    def transactions(self, transactional_id: str, on_step: StepHook | None = None) -> TransactionPort:
+        """As the cluster's."""
+        return self._backend.clients.transactions(transactional_id, on_step)
 
     def admin(self) -> AdminPort:
         """As the cluster's."""

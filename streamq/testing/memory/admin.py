@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Final, TypeVar, assert_never
 
-from streamq.model.errors import RetriableError
+from streamq.model.errors import BrokerError, FatalBrokerError, RetriableError
 from streamq.model.ports import Isolation
 from streamq.model.records import (
     AtTime,
@@ -45,7 +45,8 @@ class MemoryAdmin:
 
         def ask() -> Mapping[TopicPartition, CommitPoint | None]:
             committed = self._world.groups.offsets(group)
-            return {partition: committed.get(partition) for partition in wanted}
+            undecided = self._world.groups.undecided(group)
+            return {partition: committed.get(partition) for partition in wanted if partition not in undecided}
 
         return self._asked("group_offsets", f"reading the offsets of group {group}", ask)
 
@@ -56,11 +57,11 @@ class MemoryAdmin:
         wanted = dict(specs)
 
         def ask() -> Mapping[TopicPartition, NextOffset]:
-            return {partition: self._offset(partition, spec) for partition, spec in wanted.items()}
+            return {partition: self._offset(partition, spec, isolation) for partition, spec in wanted.items()}
 
         return self._asked("list_offsets", "reading offsets", ask)
 
-    def _offset(self, partition: TopicPartition, spec: OffsetSpec) -> NextOffset:
+    def _offset(self, partition: TopicPartition, spec: OffsetSpec, isolation: Isolation) -> NextOffset:
         log = self._world.topics.log(partition)
         if log is None:
             raise RetriableError(f"{partition} does not exist", code="UNKNOWN_TOPIC_OR_PART")
@@ -68,11 +69,33 @@ class MemoryAdmin:
             case Earliest():
                 return log.start
             case Latest():
-                return log.end
+                return log.end_for(isolation)
             case AtTime(timestamp_ms):
-                return log.first_at(timestamp_ms)
+                return min(log.first_at(timestamp_ms), log.end_for(isolation))
             case _:
                 assert_never(spec)
+
+    def delete_records(
+        self, before: Mapping[TopicPartition, NextOffset]
+    ) -> Future[Mapping[TopicPartition, NextOffset | BrokerError]]:
+        """Delete what is below."""
+        wanted = dict(before)
+
+        def ask() -> Mapping[TopicPartition, NextOffset | BrokerError]:
+            found = {partition: self._deleted(partition, offset) for partition, offset in wanted.items()}
+            self._world.changed()
+            return found
+
+        return self._asked("delete_records", "deleting records", ask)
+
+    def _deleted(self, partition: TopicPartition, before: NextOffset) -> NextOffset | BrokerError:
+        log = self._world.topics.log(partition)
+        if log is None:
+            return RetriableError(f"{partition} does not exist", code="UNKNOWN_TOPIC_OR_PART")
+        if before > log.end:
+            return FatalBrokerError(f"{partition} ends at {log.end}, before {before}", code="OFFSET_OUT_OF_RANGE")
+        log.delete_before(before)
+        return log.start
 
     # Operations: these block
 

@@ -18,11 +18,13 @@ from streamq.model.records import (
     TopicPartition,
     TopicSpec,
 )
+from streamq.model.transactions import StepHook
 from streamq.testing.memory.admin import MemoryAdmin
 from streamq.testing.memory.consumer import MemoryConsumer, MemoryReader
 from streamq.testing.memory.faults import Faults
 from streamq.testing.memory.log import PartitionLog
 from streamq.testing.memory.producer import MemoryProducer
+from streamq.testing.memory.transactions import MemoryTransactions
 from streamq.testing.memory.world import World
 
 
@@ -68,6 +70,10 @@ class MemoryCluster:
     def producer(self) -> MemoryProducer:
         """An idempotent producer."""
         return MemoryProducer(self._world)
+
+    def transactions(self, transactional_id: str, on_step: StepHook | None = None) -> MemoryTransactions:
+        """A transactional producer."""
+        return MemoryTransactions(self._world, transactional_id, on_step)
 
     def admin(self) -> MemoryAdmin:
         """Questions to the cluster."""

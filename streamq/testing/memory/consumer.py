@@ -16,8 +16,10 @@ from streamq.model.ports import (
     RebalanceListener,
 )
 from streamq.model.records import CommitPoint, NextOffset, TopicPartition
+from streamq.model.transactions import Membership
 from streamq.testing.memory.fetcher import Fetcher
 from streamq.testing.memory.groups import Member
+from streamq.testing.memory.transactions import MemoryMembership
 from streamq.testing.memory.world import World, unreachable
 
 
@@ -133,6 +135,13 @@ class MemoryConsumer:
                 return answer if fault is None or fault.error is None else dict.fromkeys(sent, fault.error)
 
         return world.answer(fault.delay_s if fault is not None else 0.0, arrive)
+
+    def membership(self) -> Membership | None:
+        """Who this is in the group, as far as it knows."""
+        member = self.member
+        if self._closed or self.crashed or member is None or not member.generation:
+            return None
+        return Membership(MemoryMembership(member, member.generation))
 
     def rejoin(self) -> None:
         """Leave the group; the next poll joins it anew."""

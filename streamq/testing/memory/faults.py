@@ -15,6 +15,7 @@ HANG: Final = math.inf
 AdminCall = Literal[
     "group_offsets",
     "list_offsets",
+    "delete_records",
     "describe_topics",
     "list_topics",
     "create_topic",
@@ -58,6 +59,7 @@ class Faults:
     def __init__(self) -> None:
         self._produces: list[Fault] = []
         self._commits: list[Fault] = []
+        self._transactions: list[Fault] = []
         self._admin: list[Fault] = []
         self._hanging: list[Callable[[], None]] = []
 
@@ -91,6 +93,21 @@ class Faults:
         is refused; `HANG`: at `release`."""
         self._commits.append(Fault(count, delay_s=delay_s))
 
+    # Transactions
+
+    def refuse_transactions(self, count: int = 1, *, error: BrokerError | None = None) -> None:
+        """The next transactions are aborted after all was sent, and nobody is named as the culprit."""
+        self._transactions.append(Fault(count, None, error or _refused("transaction")))
+
+    def lose_transaction_answers(self, count: int = 1, *, committed: bool = True) -> None:
+        """The next transactions are of unknown outcome; in truth they are `committed`, or stay open until a session
+        begins or their time is over."""
+        self._transactions.append(Fault(count, None, _lost("transaction"), committed))
+
+    def delay_decisions(self, delay_s: float, count: int = 1) -> None:
+        """The next transactions are committed, and that is seen later by `delay_s`; `HANG`: at `release`."""
+        self._transactions.append(Fault(count, delay_s=delay_s))
+
     # The admin
 
     def refuse_admin(self, count: int = 1, *, call: AdminCall | None = None, error: BrokerError | None = None) -> None:
@@ -105,7 +122,7 @@ class Faults:
 
     def clear(self) -> None:
         """No further faults; what hangs already goes on hanging."""
-        for faults in (self._produces, self._commits, self._admin):
+        for faults in (self._produces, self._commits, self._transactions, self._admin):
             faults.clear()
 
     def release(self) -> None:
@@ -127,6 +144,10 @@ class Faults:
     def next_commit(self) -> Fault | None:
         """What befalls this commit."""
         return _take(self._commits, None)
+
+    def next_transaction(self) -> Fault | None:
+        """What befalls this transaction."""
+        return _take(self._transactions, None)
 
     def next_admin(self, call: AdminCall) -> Fault | None:
         """What befalls this question."""

@@ -101,7 +101,8 @@ class Fetcher:
         read = log.read(position.next_offset, most, self._isolation)
         records.extend(read.records)
         position.next_offset = read.next_offset
-        if read.next_offset == log.end and position.told_end != log.end:
-            position.told_end = log.end
-            events.append(ReachedEnd(partition, log.end))
+        end = log.end_for(self._isolation)
+        if read.next_offset == end and position.told_end != end:
+            position.told_end = end
+            events.append(ReachedEnd(partition, end))
         return bool(read.records)

@@ -16,6 +16,7 @@ from streamq.model.clock import Clock
 from streamq.model.errors import BrokerError, FatalBrokerError, FencedError, RetriableError, StaleMemberError
 from streamq.model.ports import ConsumerOptions
 from streamq.model.records import CommitPoint, GroupInfo, MemberInfo, TopicPartition
+from streamq.testing.memory.offsets import Offsets
 from streamq.testing.memory.topics import Topics
 
 METADATA_CHARACTERS: Final = 4095
@@ -46,7 +47,7 @@ class Group:
     name: str
     generation: int = 0
     members: dict[str, Member] = field(default_factory=dict)
-    offsets: dict[TopicPartition, CommitPoint] = field(default_factory=dict)
+    offsets: Offsets = field(default_factory=Offsets)
 
 
 class Groups:
@@ -142,7 +143,7 @@ class Groups:
         for group in self._groups.values():
             if any(member.target != target for member, target in self._targets(group)):
                 self._new_generation(group)
-            group.offsets = {one: point for one, point in group.offsets.items() if self._topics.log(one) is not None}
+            group.offsets.keep(lambda one: self._topics.log(one) is not None)
 
     def _new_generation(self, group: Group) -> None:
         group.generation += 1
@@ -189,6 +190,26 @@ class Groups:
             return dict.fromkeys(points, refusal)
         return self._store(self._groups[member.options.group], points)
 
+    def hold(
+        self, member: Member, generation: int, points: Mapping[TopicPartition, CommitPoint], transaction: int
+    ) -> tuple[BrokerError, TopicPartition | None] | None:
+        """As TxnOffsetCommit: keep these until the transaction is decided. All or none: what refuses them, and the
+        partition whose point it is, if it is one's."""
+        refusal = self._refusal(member, generation)
+        if refusal is not None:
+            return refusal, None
+        for partition, point in points.items():
+            error = self._unfit(partition, point)
+            if error is not None:
+                return error, partition
+        self._groups[member.options.group].offsets.hold(transaction, points)
+        return None
+
+    def decide(self, transaction: int, *, commit: bool) -> None:
+        """What was kept for it counts, or is forgotten."""
+        for group in self._groups.values():
+            group.offsets.decide(transaction, commit=commit)
+
     def _refusal(self, member: Member, generation: int) -> BrokerError | None:
         if member.replaced:
             return FencedError(
@@ -211,28 +232,31 @@ class Groups:
     ) -> dict[TopicPartition, BrokerError | None]:
         answer: dict[TopicPartition, BrokerError | None] = {}
         for partition, point in points.items():
-            answer[partition] = None
-            if self._topics.log(partition) is None:
-                answer[partition] = RetriableError(f"{partition} does not exist", code="UNKNOWN_TOPIC_OR_PART")
-            elif len(point.metadata) > METADATA_CHARACTERS:
-                answer[partition] = FatalBrokerError(
-                    f"{partition}: {len(point.metadata)} characters of metadata, {METADATA_CHARACTERS} are taken",
-                    code="OFFSET_METADATA_TOO_LARGE",
-                )
-            else:
-                group.offsets[partition] = point
+            answer[partition] = self._unfit(partition, point)
+            if answer[partition] is None:
+                group.offsets.store(partition, point)
         return answer
+
+    def _unfit(self, partition: TopicPartition, point: CommitPoint) -> BrokerError | None:
+        if self._topics.log(partition) is None:
+            return RetriableError(f"{partition} does not exist", code="UNKNOWN_TOPIC_OR_PART")
+        if len(point.metadata) > METADATA_CHARACTERS:
+            return FatalBrokerError(
+                f"{partition}: {len(point.metadata)} characters of metadata, {METADATA_CHARACTERS} are taken",
+                code="OFFSET_METADATA_TOO_LARGE",
+            )
+        return None
 
     # What the admin asks
 
     def names(self) -> list[str]:
         """All groups with members or offsets."""
-        return sorted(name for name, group in self._groups.items() if group.members or group.offsets)
+        return sorted(name for name, group in self._groups.items() if group.members or group.offsets.points)
 
     def describe(self, name: str) -> GroupInfo | None:
         """The group; None if there is none."""
         group = self._groups.get(name)
-        if group is None or not (group.members or group.offsets):
+        if group is None or not (group.members or group.offsets.points):
             return None
         members = group.members.values()
         protocol = "consumer" if any(member.options.protocol == "consumer" for member in members) else "classic"
@@ -249,7 +273,12 @@ class Groups:
     def offsets(self, name: str) -> Mapping[TopicPartition, CommitPoint]:
         """What stands committed."""
         group = self._groups.get(name)
-        return group.offsets if group is not None else {}
+        return group.offsets.points if group is not None else {}
+
+    def undecided(self, name: str) -> frozenset[TopicPartition]:
+        """Those with offsets in an open transaction."""
+        group = self._groups.get(name)
+        return group.offsets.undecided if group is not None else frozenset()
 
     def set_offsets(self, name: str, points: Mapping[TopicPartition, CommitPoint]) -> None:
         """Commit for a group without members.

@@ -152,8 +152,10 @@ class Topics:
 
     # What the producer does
 
-    def append(self, outgoing: OutgoingRecord, partition: int, *, aborted: bool = False) -> Delivery:
-        """Write a record.
+    def append(
+        self, outgoing: OutgoingRecord, partition: int, *, aborted: bool = False, transaction: int | None = None
+    ) -> Delivery:
+        """Write a record, in a transaction if there is one.
 
         Raises:
             BrokerError: what a broker refuses a record for.
@@ -168,7 +170,7 @@ class Topics:
         log = topic.logs[partition]
         offset = log.next_record_offset()
         record = Record(outgoing.topic, partition, offset, outgoing.key, outgoing.value, outgoing.headers, timestamp_ms)
-        log.append(record, aborted=aborted)
+        log.append(record, aborted=aborted, transaction=transaction)
         return Delivery(outgoing.topic, partition, offset, timestamp_ms)
 
     def _timestamp_ms(self, topic: Topic, outgoing: OutgoingRecord) -> int:

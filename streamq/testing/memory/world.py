@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from streamq.model.clock import Clock, Deadline
 from streamq.model.errors import BrokerError, RetriableError
 from streamq.testing.clock import ManualClock
+from streamq.testing.memory.coordinator import Coordinator
 from streamq.testing.memory.faults import HANG, Faults
 from streamq.testing.memory.groups import Groups
 from streamq.testing.memory.topics import Topics
@@ -31,6 +32,7 @@ class World:
         self.faults = Faults()
         self.topics = Topics(clock)
         self.groups = Groups(clock, self.topics, session_timeout_s)
+        self.transactions = Coordinator(clock, self.topics, self.groups)
         self.is_away = False
         self.times_away = 0
         self.on_back: list[Callable[[], None]] = []
@@ -100,9 +102,9 @@ class World:
             timer.start()
 
     def run_due(self) -> None:
-        """Call what is due, and end the sessions that are over."""
+        """Call what is due, and end the sessions and transactions that are over."""
         with self.lock:
-            if not self.is_away and self.groups.expel_silent():
+            if not self.is_away and self.groups.expel_silent() | self.transactions.expire():
                 self.changed()
         while True:
             with self.lock:
@@ -117,7 +119,7 @@ class World:
             now = self.clock.monotonic()
             due = self._due[0][0] if self._due else now + _LONGEST_WAIT_S
             if not self.is_away:
-                due = min(due, self.groups.next_expiry())
+                due = min(due, self.groups.next_expiry(), self.transactions.next_expiry())
             return max(0.0, due - now)
 
     # Away and back

@@ -17,8 +17,10 @@ from streamq.model.ports import (
     Isolation,
     ProducerPort,
     ReaderPort,
+    TransactionPort,
 )
 from streamq.model.records import Delivery, Offset, OutgoingRecord, TopicInfo, TopicSpec
+from streamq.model.transactions import StepHook
 
 
 class FakeProducer:
@@ -117,6 +119,9 @@ class FakeClients:
 
     def reader(self, isolation: Isolation = "read_committed") -> ReaderPort:
         raise AssertionError("nothing here reads")
+
+    def transactions(self, transactional_id: str, on_step: StepHook | None = None) -> TransactionPort:
+        raise AssertionError("nothing here is a transaction")
 
     @property
     def only_producer(self) -> FakeProducer:
