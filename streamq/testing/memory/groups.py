@@ -166,8 +166,11 @@ class Groups:
         return sorted(member.owned - member.target)
 
     def released(self, member: Member, partitions: Sequence[TopicPartition]) -> None:
-        """It has given these back."""
+        """It has given these back: what it was before says nothing any more."""
         member.owned.difference_update(partitions)
+        group = self._groups.get(member.options.group)
+        if group is not None and self.is_member(member):
+            member.generation = group.generation
 
     def take(self, member: Member) -> list[TopicPartition]:
         """Give it what is its own and free, once it has given back what is not."""
