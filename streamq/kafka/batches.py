@@ -110,7 +110,7 @@ class Sending:
     def places(self) -> Sequence[Offset]:
         """Where the records stand, once all are written."""
         found = [self._reports[number] for number in range(len(self._batch.records))]
-        return [offset for offset in found if not isinstance(offset, KafkaError)]
+        return tuple(offset for offset in found if not isinstance(offset, KafkaError))
 
     # Who is to blame
 

@@ -40,6 +40,7 @@ SEND_S: Final = 4.0
 """For writing all records and sending the offsets: deliveries end within 3 s by themselves."""
 END_S: Final = 5.0
 """For the commit or the abort; with the former less than the transaction's own time-out."""
+_SHORTEST_S: Final = 0.01
 
 
 class KafkaTransactions:
@@ -125,7 +126,7 @@ class KafkaTransactions:
         deadline = Deadline(SystemClock(), END_S)
         while True:
             try:
-                producer.commit_transaction(max(0.01, deadline.remaining_s()))
+                producer.commit_transaction(max(_SHORTEST_S, deadline.remaining_s()))
             except KafkaException as error:
                 reason: KafkaError = error.args[0]
                 if reason.fatal():
@@ -144,15 +145,32 @@ class KafkaTransactions:
         deadline = Deadline(SystemClock(), END_S)
         while True:
             try:
-                producer.abort_transaction(max(0.01, deadline.remaining_s()))
+                producer.abort_transaction(max(_SHORTEST_S, deadline.remaining_s()))
             except KafkaException as error:
                 found: KafkaError = error.args[0]
                 if found.fatal():
-                    raise self._end(found) from error
+                    return self._abort_anew(batch, reason, self._end(found), deadline)
                 if not found.retriable() or deadline.expired():
                     return self._unknown(f"aborting ({reason.error}): {found.str()}", found.name())
             else:
                 return self._topics.explained(producer, batch, reason)
+
+    def _abort_anew(
+        self, batch: Batch, reason: Aborted | Stale, ended: BrokerError, deadline: Deadline
+    ) -> TransactionResult:
+        """librdkafka cannot abort what has a part that is gone: the producer ends. Nobody asked for a commit, so a new
+        one aborts it.
+
+        Raises:
+            FencedError: another has this id: that one decides.
+        """
+        if isinstance(ended, FencedError):
+            raise ended
+        try:
+            self.begin_session(max(_SHORTEST_S, deadline.remaining_s()))
+        except BrokerError as error:
+            return self._unknown(f"aborting ({reason.error}): {error}", error.code)
+        return self._topics.explained(self._usable(), batch, reason)
 
     def _reason(self, error: KafkaError, sending: Sending) -> Aborted | Stale:
         """Why it is undone. A record's own report says more than what the transaction makes of it.
