@@ -8,9 +8,9 @@ header. Layout of the header's value, version 1; numbers are varints unless said
     entry 1          topic id (16 bytes), incarnation, source offset, attempts, next_at in ms
     settled 2        places, ascending: the first, then the distance less one from each to the next
     waits 3          one after the other, places ascending: place (as above), attempts, next_at in ms
-    state 4          kind (a byte), 1 + the end of the dead-letter partition, or 0, length and bytes of the
-                     request's id, the key (the rest)
-    request 5        length and bytes of its id, length and text of its kind, parameters (the rest)
+    state 4          kind (a byte), length and bytes of the request's id, the key (the rest)
+    request 5        1 + the dead-letter partition's end or 0, length and bytes of its id, length and text of its kind,
+                     parameters (the rest)
 
 Types 6 (snapshot) and 7 (alone mark) are kept free for what comes. A reader never skips what it does not know: it may
 be the settlement of a record that would run again.
@@ -78,21 +78,22 @@ class KeyState(NamedTuple):
     """What holds for a key from here on.
 
     `chained`: its records go to the dead-letter topic; `held`: they stand in the journal; `redriving`: request
-    `request_id` moves its dead letters below `letters_end` back. None of them runs. `cleared`: nothing holds any more.
+    `request_id` moves its dead letters back. None of them runs. `cleared`: nothing holds any more.
     """
 
     key: bytes
     kind: KeyStateKind
     request_id: bytes = b""
-    letters_end: int | None = None
 
 
 class Request(NamedTuple):
-    """What an operator asks of the owner. `parameters` are opaque here."""
+    """What an operator asks of the owner. `parameters` are opaque here. The owner appends it anew when it accepts it,
+    with the end that the dead-letter partition has by then: it takes no letter from there on."""
 
     request_id: bytes
     kind: str
     parameters: bytes = b""
+    letters_end: int | None = None
 
 
 JournalRecord = Entry | Settled | Waits | KeyState | Request
@@ -133,6 +134,7 @@ def encode(record: JournalRecord) -> JournalPayload:
             _put_state(out, record)
         case Request():
             out.append(_REQUEST)
+            varint.put(out, 0 if record.letters_end is None else record.letters_end + 1)
             _put_bytes(out, record.request_id)
             _put_bytes(out, record.kind.encode())
             out += record.parameters
@@ -151,7 +153,6 @@ def _put_entry(out: bytearray, entry: Entry) -> None:
 def _put_state(out: bytearray, state: KeyState) -> None:
     out.append(_STATE)
     out.append(_KINDS.index(state.kind))
-    varint.put(out, 0 if state.letters_end is None else state.letters_end + 1)
     _put_bytes(out, state.request_id)
     out += state.key
 
@@ -233,15 +234,15 @@ def _state(data: bytes, at: int) -> KeyState:
     if at == len(data) or data[at] >= len(_KINDS):
         raise ValueError("an unknown state of a key")
     kind = _KINDS[data[at]]
-    end, at = _take(data, at + 1)
-    request_id, at = _take_bytes(data, at)
-    return KeyState(data[at:], kind, request_id, end - 1 if end else None)
+    request_id, at = _take_bytes(data, at + 1)
+    return KeyState(data[at:], kind, request_id)
 
 
 def _request(data: bytes, at: int) -> Request:
+    end, at = _take(data, at)
     request_id, at = _take_bytes(data, at)
     kind, at = _take_bytes(data, at)
-    return Request(request_id, kind.decode(), data[at:])
+    return Request(request_id, kind.decode(), data[at:], end - 1 if end else None)
 
 
 def _take(data: bytes, at: int) -> tuple[int, int]:

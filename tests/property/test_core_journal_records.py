@@ -47,9 +47,14 @@ states = st.builds(
     key=st.binary(max_size=20),
     kind=st.sampled_from(("cleared", "chained", "held", "redriving")),
     request_id=st.binary(max_size=16),
-    letters_end=st.none() | numbers,
 )
-requests = st.builds(Request, st.binary(max_size=16), st.text(max_size=12), st.binary(max_size=40))
+requests = st.builds(
+    Request,
+    st.binary(max_size=16),
+    st.text(max_size=12),
+    st.binary(max_size=40),
+    st.none() | st.integers(0, 2**62),
+)
 records: st.SearchStrategy[JournalRecord] = entries | st.builds(Settled, places) | waits | states | requests
 
 
