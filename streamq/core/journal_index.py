@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from streamq.core.journal_queue import PlaceQueue
 from streamq.core.journal_records import Entry, Wait
-from streamq.core.lanes import LaneKey
+from streamq.core.lanes import WHOLE_PARTITION, LaneKey, Ordering
 from streamq.model.errors import InvariantError
 
 _DEAD: Final = -1
@@ -40,10 +40,12 @@ class ParkedEntry(NamedTuple):
     next_at_ms: int
 
 
-def lane_of(key: bytes | None, offset: int, incarnation: int, *, foreign: bool) -> LaneKey:
+def lane_of(key: bytes | None, offset: int, incarnation: int, *, foreign: bool, ordering: Ordering = "key") -> LaneKey:
     """The lane of an entry. A record without a key is a lane of its own; one of a former topic must not meet the lane
     of a source record that has its offset by chance."""
-    if key is not None:
+    if ordering == "partition":
+        return WHOLE_PARTITION
+    if key is not None and ordering == "key":
         return key
     return -(2 + (offset << 16 | incarnation)) if foreign else offset
 
@@ -51,8 +53,9 @@ def lane_of(key: bytes | None, offset: int, incarnation: int, *, foreign: bool) 
 class JournalIndex:
     """Belongs to the owner thread. `topic_id` is the source topic's: what was parked of another one is `foreign`."""
 
-    def __init__(self, topic_id: bytes) -> None:
+    def __init__(self, topic_id: bytes, ordering: Ordering = "key") -> None:
         self.topic_id = topic_id
+        self.ordering = ordering
         self.live = 0
         self._places = array("q")  # ascending; the other columns go with it
         self._offsets = array("q")
@@ -92,11 +95,11 @@ class JournalIndex:
         self._newest = max(self._newest, entry.incarnation)
         if not foreign:
             self._own = entry.incarnation
-        lane = lane_of(entry.key, entry.offset, entry.incarnation, foreign=foreign)
+        lane = lane_of(entry.key, entry.offset, entry.incarnation, foreign=foreign, ordering=self.ordering)
         self._places.append(place)
         self._offsets.append(entry.offset)
         self._incarnations.append(entry.incarnation)
-        self._key_ids.append(_NO_KEY if entry.key is None else self._key_id(entry.key))
+        self._key_ids.append(self._key_id(lane) if isinstance(lane, bytes) else _NO_KEY)
         if entry.attempts > 1 or entry.next_at_ms:
             self._waits[place] = (entry.attempts, entry.next_at_ms)
         self.live += 1
@@ -253,7 +256,8 @@ class JournalIndex:
         key_id = self._key_ids[row]
         key = None if key_id == _NO_KEY else self._keys[key_id]
         incarnation = self._incarnations[row]
-        return lane_of(key, self._offsets[row], incarnation, foreign=incarnation != self._own)
+        foreign = incarnation != self._own
+        return lane_of(key, self._offsets[row], incarnation, foreign=foreign, ordering=self.ordering)
 
     # Turns. A lane is queued, or waits for its time, or is out: then its head is not due until `put_back`.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 LaneKey = bytes | int
 """A record's key; the record's own offset where every record is its own lane; -1 for the one lane of a partition."""
+
+WHOLE_PARTITION: LaneKey = -1
+Ordering = Literal["key", "partition", "none"]
 
 
 class LaneState(Enum):
@@ -42,12 +45,16 @@ class LaneOwner(Protocol):
     """Whose records stand in a lane: a source partition's, or what is parked of it. Each call but `stop` and `close` is
     for a head that `KeyScheduler.take` handed out; what they mean is said in `PartitionState`."""
 
-    partition: TopicPartition
-    epoch: int
-    phase: Phase
-    open: bool
     running: int
 
+    @property
+    def partition(self) -> TopicPartition: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def phase(self) -> Phase: ...
+    @property
+    def open(self) -> bool: ...
     def returned(self) -> None: ...
     def settle(self, work: Work) -> None: ...
     def retry(self, work: Work, due_at: float, *, counts: bool = True) -> None: ...

@@ -12,15 +12,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable
 from enum import Enum
-from typing import Literal
 
-from streamq.core.lanes import HELD, RUNNING, WAITING, KeyScheduler, Lane, LaneKey, Work
+from streamq.core.lanes import HELD, RUNNING, WAITING, WHOLE_PARTITION, KeyScheduler, Lane, LaneKey, Ordering, Work
 from streamq.core.offset_map import ANY_SPAN, JournalMark, OffsetMap
 from streamq.core.tracker import OffsetTracker
 from streamq.model.errors import InvariantError
 from streamq.model.records import NextOffset, Offset, Record, TopicPartition
-
-WHOLE_PARTITION: LaneKey = -1
 
 
 class Phase(Enum):
@@ -70,7 +67,7 @@ class PartitionState:
         scheduler: KeyScheduler,
         base: NextOffset,
         *,
-        ordering: Literal["key", "partition", "none"] = "key",
+        ordering: Ordering = "key",
         restored: OffsetMap | None = None,
         blocked: Iterable[LaneKey] = (),
     ) -> None:
