@@ -251,9 +251,7 @@ class Planner:
     def _requests(self) -> None:
         requests, draft = self._parked.requests, self._draft
         for key in sorted(requests.quiet):
-            standing = self._parked.standing.get(key)
-            taken = standing is not None and standing.state.kind == "redriving"  # by another request: after it
-            if not taken and draft.admits(len(key)) and self._free(key):
+            if draft.admits(len(key)) and self._free(key):
                 self._state(key, "redriving", requests.stopping[key])
                 draft.held.append(key)
                 draft.touched.add(key)
@@ -293,7 +291,9 @@ class Planner:
         for key in sorted(job.keys):
             if key not in standing:
                 continue
-            if draft.admits(len(key)) and self._free(key):
+            state = standing[key].state
+            others = state.kind == "redriving" and state.request_id != job.request_id
+            if not others and draft.admits(len(key)) and self._free(key):
                 self._state(key, "cleared")
                 draft.touched.add(key)
             else:

@@ -232,6 +232,13 @@ class ParkedLanes:
             self._stop_key(key)
         self.heads.advance(now, now_ms)
 
+    def redrive(self, request_id: bytes, keys: Iterable[bytes]) -> bool:
+        """Hold keys for an open request, whose dead letters are moved then (`requests.move`). False: ask again, another
+        redrive comes first."""
+        states = [standing.state for standing in self.standing.values()]
+        holders = {state.key: state.request_id for state in states if state.kind == "redriving"}
+        return self.requests.redrive(request_id, keys, holders)
+
     def _stop_key(self, key: bytes) -> None:
         """A request holds the key: nothing more starts; what runs ends first."""
         lane = self.state.lanes.get(key)
@@ -289,6 +296,10 @@ class ParkedLanes:
             if leaving is not None and not self.parked(key):
                 self.state.wait_again(key, leaving.due_at)
                 self.waiting[key] = leaving
+
+    def stop(self) -> None:
+        """Nothing more starts: the source's state is stopped or closed. Idempotent."""
+        self.state.scheduler.drop(self.heads)
 
     # Transactions
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from streamq.core.journal_batch import JournalBatch, OpenLetter
@@ -99,12 +99,17 @@ class OpenRequests:
         letters_end = self.accepting.get(request_id, request.letters_end)
         return place, request._replace(letters_end=letters_end)
 
-    def redrive(self, request_id: bytes, keys: Iterable[bytes], held: Iterable[bytes]) -> None:
-        """Hold these keys for a request, as soon as nothing of them runs; those in `held` are (a takeover)."""
+    def redrive(self, request_id: bytes, keys: Iterable[bytes], holders: Mapping[bytes, bytes]) -> bool:
+        """Hold these keys for a request, as soon as nothing of them runs. `holders` says which keys are held by which
+        request already: a former owner's work, gone on with. False if another redrive is to be finished first: two
+        would move the same letters."""
         self._of(request_id)
+        if any(job.holds for job in self.jobs.values()) or any(one != request_id for one in holders.values()):
+            return False
         self.jobs[request_id] = Job(request_id, set(keys), holds=True)
-        for key in self.jobs[request_id].keys.difference(held):
+        for key in self.jobs[request_id].keys.difference(holders):
             self.stopping[key] = request_id
+        return True
 
     def release(self, request_id: bytes, keys: Iterable[bytes]) -> None:
         """Let these keys go, and be done with the request."""
