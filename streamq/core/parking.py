@@ -128,7 +128,7 @@ class ParkedLanes:
             case KeyState():
                 self._set(place, record)
             case Request():
-                self.requests.add(place, record)
+                self.requests.learn(place, record)
             case _:
                 assert_never(record)
 
@@ -163,6 +163,7 @@ class ParkedLanes:
         """All of the journal is known: what is parked stays, the rest of the partition may run."""
         self._began = True
         self.heads.emptied.clear()
+        self.heads.pending.extend(self.requests.superseded())
         for key in [key for key in self.index.lanes() if isinstance(key, bytes) or key == WHOLE_PARTITION]:
             self.reconcile(key)
         for key in self.standing:

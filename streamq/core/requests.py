@@ -36,6 +36,7 @@ class OpenRequests:
         """Requests to be written anew with the end of the dead-letter partition."""
         self._open: dict[bytes, tuple[int, Request]] = {}
         self._own: set[int] = set()
+        self._superseded: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -63,15 +64,27 @@ class OpenRequests:
 
     # What the journal says
 
+    def learn(self, place: int, request: Request) -> None:
+        """A takeover reads a request: sent, sent twice, or written anew."""
+        known = self._open.get(request.request_id)
+        if known is not None:
+            self._superseded.add(known[0])
+        self._open[request.request_id] = (place, request)
+
+    def superseded(self) -> list[int]:
+        """Places, after a takeover, of requests that stand further on as well: to be settled, lest they be carried out
+        once more."""
+        found, self._superseded = sorted(self._superseded), set()
+        return found
+
     def add(self, place: int, request: Request) -> int | None:
-        """A request was read. Returns the place to be settled if it is open already."""
+        """An owner reads on. Returns the place to be settled if the request is open already."""
         if place in self._own:
             self._own.discard(place)
-            return None
-        known = self._open.get(request.request_id)
-        if known is not None and request.letters_end is None:
+        elif request.request_id in self._open:
             return place
-        self._open[request.request_id] = (place, request)
+        else:
+            self._open[request.request_id] = (place, request)
         return None
 
     def accepted(self, place: int, request: Request) -> None:
@@ -81,7 +94,8 @@ class OpenRequests:
         self.accepting.pop(request.request_id, None)
 
     def settled(self, place: int) -> None:
-        """The journal calls what stands at a place settled."""
+        """A takeover reads that what stands at a place is settled."""
+        self._superseded.discard(place)
         for request_id, (at, _) in list(self._open.items()):
             if at == place:
                 del self._open[request_id]

@@ -200,6 +200,7 @@ class World:
         for letter in batch.letters:
             partition.letters.append(StoredLetter(letter.record, letter.dead is None))
             partition.dead.add(letter.record.offset)
+            partition.done.pop(letter.record.offset, None)  # it ran before a crash, and is to run again
         for mark in batch.marks:
             self._redriven(partition, mark.letter_offset)
         return places
