@@ -62,8 +62,8 @@ class Run:
                 self.event()
             if not eventful:
                 self.calm(step)
-            owner = self.rnd.choice(self.owners)
-            owner.step(*self.rnd.choice(owner.actions()))
+            owner = self.rnd.choice([one for one in self.owners if eventful or one.held])
+            self.rnd.choice(owner.actions())()
             if not eventful and step % 8 == 0 and self.at_rest():
                 self.world.judge(self.on_dead)
                 return

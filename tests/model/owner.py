@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from streamq.core.journal_batch import ParkPolicy
@@ -16,6 +18,7 @@ from streamq.model.records import NextOffset, TopicPartition
 from tests.model.world import JOURNAL_ID, SOURCE_ID, Partition, PlainCommit, Transaction, Violation, World
 
 PROCESS = b"process0"
+Action = Callable[[], None]
 DEAD = Dead("rejected", Failure("ValueError", "no"))
 
 
@@ -77,8 +80,8 @@ class Held:
     def read_again(self) -> None:
         for place in self.parked.wanted():
             record = self.partition.read(place)
-            assert isinstance(record, Entry)
-            self.parked.offer(place, record)
+            if isinstance(record, Entry):
+                self.parked.offer(place, record)
 
     def trim(self) -> None:
         partition, point = self.partition, self.parked.trim_point()
@@ -155,65 +158,49 @@ class Owner:
         held.close()
         self.held.remove(held)
 
-    # Steps
-
-    def actions(self) -> list[tuple[str, Held | None]]:
-        found: list[tuple[str, Held | None]] = [("tick", None), ("start", None)]
+    def actions(self) -> list[Action]:
+        """What may happen next."""
+        found: list[Action] = [self.tick, self.start]
         if self.generation != self.world.generation:
-            found.append(("heartbeat", None))
+            found.append(self.heartbeat)
         if self.running:
-            found += [("end", None)] * 2
-        if self.transaction is None:
-            found.append(("begin_tx", None))
-        else:
-            found += [("commit_tx", None), ("abort_tx", None)] if self.transaction.sent else [("send_tx", None)]
+            found += [self.end_one] * 2
+        found += self._of_transaction()
         for held in self.held:
-            if held.next_source < len(held.partition.source):
-                found.append(("receive_S", held))
-            if held.next_journal < len(held.partition.journal):
-                found.append(("receive_R", held))
-            if held.parked.wanted():
-                found.append(("read_again", held))
-            if held.commit is not None:
-                found.append(("answer", held))
-            elif not held.busy or "one_at_a_time" in self.world.off:
-                found.append(("commit", held))
-            found.append(("trim", held))
+            found += self._of(held)
         return found
 
-    def step(self, act: str, held: Held | None) -> None:
-        match act, held:
-            case "tick", None:
-                self.tick(self.world.rnd.choice((0.1, 1.0, 3.0)))
-            case "start", None:
-                self.start()
-            case "end", None:
-                self.end(self.running.pop(self.world.rnd.randrange(len(self.running))))
-            case "heartbeat", None:
-                self.generation = self.world.generation
-            case "begin_tx", None:
-                self.begin_tx()
-            case "send_tx", None:
-                self.send_tx()
-            case "commit_tx" | "abort_tx", None:
-                self.end_tx(act == "commit_tx")
-            case "receive_S", Held():
-                held.read_source()
-            case "receive_R", Held():
-                held.read_journal()
-            case "read_again", Held():
-                held.read_again()
-            case "commit", Held():
-                self.commit(held)
-            case "answer", Held():
-                self.answer(held)
-            case "trim", Held():
-                held.trim()
-            case _:
-                raise AssertionError(act)
+    def _of_transaction(self) -> list[Action]:
+        if self.transaction is None:
+            return [self.begin_tx]
+        if not self.transaction.sent:
+            return [self.send_tx]
+        return [self.commit_tx] if self.calm else [self.commit_tx, self.abort_tx]
 
-    def tick(self, seconds: float = 0.0) -> None:
-        self.now += seconds
+    def _of(self, held: Held) -> list[Action]:
+        found: list[Action] = [held.trim]
+        if held.next_source < len(held.partition.source):
+            found.append(held.read_source)
+        if held.next_journal < len(held.partition.journal):
+            found.append(held.read_journal)
+        if held.parked.wanted():
+            found.append(held.read_again)
+        if held.commit is not None:
+            found.append(partial(self.answer, held))
+        elif not held.busy or "one_at_a_time" in self.world.off:
+            found.append(partial(self.commit, held))
+        return found
+
+    # Steps
+
+    def heartbeat(self) -> None:
+        self.generation = self.world.generation
+
+    def tick(self) -> None:
+        self.now += self.world.rnd.choice((0.1, 1.0, 3.0))
+        self.wake()
+
+    def wake(self) -> None:
         self.scheduler.wake(self.now)
         for held in self.held:
             held.serve()
@@ -221,7 +208,7 @@ class Owner:
             held.parked.review(self.now_ms)
 
     def start(self) -> None:
-        self.tick()
+        self.wake()
         for work in self.scheduler.take(1):
             held = self._held(work.lane.partition)
             self.world.start(held.partition, work.record)
@@ -230,8 +217,8 @@ class Owner:
     def _held(self, owner: LaneOwner) -> Held:
         return next(held for held in self.held if owner in (held.state, held.parked.heads))
 
-    def end(self, one: Running) -> None:
-        held, work = one
+    def end_one(self) -> None:
+        held, work = self.running.pop(self.world.rnd.randrange(len(self.running)))
         owner, chance = work.lane.partition, self.world.rnd.random()
         owner.returned()
         if chance < 0.55 or self.calm:
@@ -270,7 +257,13 @@ class Owner:
         if not self.world.send(self.transaction, self.generation if fresh else self.transaction.generation):
             self._end(self.transaction, took_effect=False)
 
-    def end_tx(self, outcome: bool) -> None:
+    def commit_tx(self) -> None:
+        self.end_tx(outcome=True)
+
+    def abort_tx(self) -> None:
+        self.end_tx(outcome=False)
+
+    def end_tx(self, *, outcome: bool) -> None:
         assert self.transaction is not None
         self.world.decide(self.transaction, outcome)
         self._end(self.transaction, took_effect=bool(self.transaction.outcome))

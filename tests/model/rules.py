@@ -11,7 +11,7 @@ from streamq.core import journal_index, journal_plan
 from streamq.core.journal_plan import Planner
 from streamq.core.journal_queue import PlaceQueue, RankOf
 from streamq.core.journal_records import JournalRecord
-from streamq.core.lanes import Lane, LaneKey
+from streamq.core.lanes import Lane, LaneKey, LaneState
 from streamq.core.parking import ParkedLanes
 
 RULES: Final = {
@@ -37,7 +37,7 @@ class NotJournalFirst(ParkedLanes):
         self._learn(place, record)
         for key in [*self.index.lanes(), *self.standing]:
             lane = self.state.lanes.get(key)
-            if lane is None or not lane.running:
+            if lane is None or lane.state is not LaneState.RUNNING:
                 self.reconcile(key)
 
 

@@ -56,7 +56,6 @@ class Partition:
     done: dict[int, int] = field(default_factory=dict)  # the last success of each offset
     successes: dict[int, int] = field(default_factory=dict)
     redrives: dict[int, int] = field(default_factory=dict)
-    exempt: set[int] = field(default_factory=set)
 
     @property
     def map(self) -> OffsetMap:
@@ -124,7 +123,6 @@ class World:
         self.undecided: list[Transaction] = []
         self.commits: list[PlainCommit] = []
         self.events = 0
-        self.chained = True  # whether no key was let go while its dead letters were open
 
     @staticmethod
     def _record(number: int, offset: int, key: bytes | None) -> Record:
@@ -215,8 +213,6 @@ class World:
         partition.dead.discard(offset)
         partition.done.pop(offset, None)
         partition.redrives[offset] = partition.redrives.get(offset, 0) + 1
-        if any(later.offset > offset and later.offset in partition.done for later in partition.lane(offset)):
-            partition.exempt.add(offset)
 
     def request(self, partition: Partition, key: bytes | None, kind: str) -> None:
         """An operator writes to the journal, without a transaction."""
@@ -254,8 +250,7 @@ class World:
 
     def _judge_order(self, partition: Partition, key: bytes, on_dead: str) -> None:
         ended = [one.offset for one in partition.source if one.key == key and one.offset not in partition.dead]
-        order = [partition.done[one] for one in ended if one not in partition.exempt]
+        exempt = partition.redrives if on_dead != "chain" else ()  # let go before, later records went on
+        order = [partition.done[one] for one in ended if one not in exempt]
         if order != sorted(order):
             raise Violation(f"older: an older effect on top, {order}")
-        if on_dead == "chain" and partition.exempt:
-            raise Violation(f"overtaken: {sorted(partition.exempt)} were redriven behind later ones of their key")
