@@ -271,7 +271,7 @@ class PartitionState:
     def transferred(self, lane: Lane, count: int) -> None:
         """The first `count` records of a parked lane stand in the journal, or are dead letters, for good."""
         if lane.key not in self.parked or lane.state is RUNNING or self.phase is Phase.CLOSED:
-            raise self._unexpected(lane.queue[0])
+            raise InvariantError(f"{self.partition}: records of lane {lane.key!r} left it, and it is not parked")
         for _ in range(count):
             work = lane.queue.popleft()
             self.tracker.settle(work.record.offset)

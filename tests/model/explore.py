@@ -41,6 +41,7 @@ class Run:
         self.world = World(seed, off)
         self.rnd = self.world.rnd
         self.on_dead = ON_DEAD[seed // 2 % 3]
+        self.events = ["crash", "move", "late", "decide"] * self.rnd.choice((1, 1, 3)) + ["request", "request"]
         policy = ParkPolicy(
             park_after_s=1.0, backlog=2, span=5, few=1, keep=self.rnd.choice((1, 2)), window_records=4,
             ahead=2, batch_records=self.rnd.choice((1, 2, 3, 8)), slack=self.rnd.choice((0, 3, 30)),
@@ -71,7 +72,7 @@ class Run:
 
     def event(self) -> None:
         """Something goes wrong, or an operator asks for something."""
-        match self.rnd.choice(("crash", "move", "late", "late", "decide", "request", "request")):
+        match self.rnd.choice(self.events):
             case "crash":
                 self.crash()
             case "move":
@@ -82,6 +83,8 @@ class Run:
                 self.world.decide(self.rnd.choice(self.world.undecided), self.rnd.random() < 0.5)
             case "request":
                 self.request()
+            case _:
+                pass
 
     def crash(self) -> None:
         """A process is gone with what ran in it; others have its partitions, after a rebalance."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from streamq.core.journal_batch import JournalBatch, OpenLetter
-from streamq.core.journal_records import Entry, JournalPayload, JournalRecord, Request, decode, encode
+from streamq.core.journal_records import Entry, JournalPayload, JournalRecord, Request, Settled, decode, encode
 from streamq.core.offset_map import OffsetMap, decode_map, encode_map
 from streamq.model.records import Headers, Offset, Record
 
@@ -51,6 +51,8 @@ class Partition:
     letters: list[StoredLetter | StoredMark] = field(default_factory=list)
     committed: str = ""
     takeovers: int = 0
+    live: dict[int, int] = field(default_factory=dict)  # place and source offset of unsettled entries
+    settled: set[int] = field(default_factory=set)  # offsets that are done with, as far as the broker knows, for good
     # What a reader of the effects sees
     dead: set[int] = field(default_factory=set)
     done: dict[int, int] = field(default_factory=dict)  # the last success of each offset
@@ -61,6 +63,13 @@ class Partition:
     def map(self) -> OffsetMap:
         """The committed offset and map."""
         return decode_map(self.committed) or OffsetMap(0, 0)
+
+    def note_settled(self) -> None:
+        """What the broker calls settled now never runs again."""
+        offsets = self.map
+        unsettled = {*offsets.unsettled, *self.live.values()}
+        end = max(offsets.base, offsets.end)
+        self.settled.update(one.offset for one in self.source if one.offset < end and one.offset not in unsettled)
 
     def lane(self, offset: int) -> list[Record]:
         """The records that share a lane with this one."""
@@ -134,6 +143,8 @@ class World:
         """A handler starts."""
         if record != partition.source[record.offset]:
             raise Violation(f"changed: {record} is not what was published")
+        if record.offset in partition.settled:
+            raise Violation(f"redo: {record.offset} starts again and was settled for good")
         for earlier in partition.lane(record.offset):
             if earlier.offset >= record.offset:
                 return
@@ -174,18 +185,16 @@ class World:
                 self.decide(transaction, self.rnd.random() < 0.5)
 
     def _apply(self, partition: Partition, batch: JournalBatch) -> list[int]:
-        halves = ("records", "offsets")
-        if "one_transaction" in self.off:
-            halves = self.rnd.choice((halves, halves, ("records",), ("offsets",)))
-        places: list[int] = []
-        if "records" in halves:
+        half = self.rnd.choice(("both", "both", "records", "offsets")) if "one_transaction" in self.off else "both"
+        if half != "offsets":
             places = self._append(partition, batch)
         else:
             places = list(range(len(partition.journal), len(partition.journal) + len(batch.records)))
             partition.journal.extend([None] * len(batch.records))
-        if "offsets" in halves:
+        if half != "records":
             partition.committed = encode_map(batch.offsets)
         partition.journal.append(None)  # the marker
+        partition.note_settled()
         return places
 
     def _append(self, partition: Partition, batch: JournalBatch) -> list[int]:
@@ -193,8 +202,14 @@ class World:
         for record in batch.records:
             if self.rnd.random() < 0.1:
                 self.request(partition, b"", "nothing")  # an operator's comes in between
-            places.append(len(partition.journal))
+            place = len(partition.journal)
+            places.append(place)
             partition.journal.append(encode(record))
+            if isinstance(record, Entry):
+                partition.live[place] = record.offset
+            elif isinstance(record, Settled):
+                for settled in record.places:
+                    partition.live.pop(settled, None)
         for letter in batch.letters:
             partition.letters.append(StoredLetter(letter.record, letter.dead is None))
             partition.dead.add(letter.record.offset)
@@ -211,6 +226,7 @@ class World:
         partition.letters.append(StoredMark(letter_offset))
         offset = letter.record.offset
         partition.dead.discard(offset)
+        partition.settled.discard(offset)
         partition.done.pop(offset, None)
         partition.redrives[offset] = partition.redrives.get(offset, 0) + 1
 
@@ -226,6 +242,7 @@ class World:
         commit.answer = commit.generation == self.generation or "generation" in self.off
         if commit.answer:
             commit.partition.committed = commit.metadata
+            commit.partition.note_settled()
 
     # The end
 
