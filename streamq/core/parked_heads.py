@@ -164,10 +164,10 @@ class ParkedHeads:
         self.window.forget(place)
         if key is None:
             return
-        self.lanes.pop(key, None)
+        if self.lanes.pop(key, None) is not None:  # one that is withheld stays so
+            self._index.put_back(key)
         if key not in self._index:
             self.emptied.append(key)
-        self._index.put_back(key)
 
     def retry(self, work: Work, due_at: float, *, counts: bool = True) -> None:
         """It is to be attempted again at `due_at`; `counts` says whether the attempt that failed is counted."""

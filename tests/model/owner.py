@@ -187,7 +187,7 @@ class Owner:
             found.append(held.read_again)
         if held.commit is not None:
             found.append(partial(self.answer, held))
-        elif not held.busy or "one_at_a_time" in self.world.off:
+        elif self._may(held):
             found.append(partial(self.commit, held))
         return found
 
@@ -241,12 +241,18 @@ class Owner:
         parts = [
             (held.partition, batch)
             for held in self.held
-            if not held.busy and (batch := plan(held.parked, self.now_ms)) is not None
+            if self._may(held) and held.parked.batch is None and (batch := plan(held.parked, self.now_ms)) is not None
         ]
         if parts:
             self.transaction = Transaction(parts, self.generation)
             for held in self._in(self.transaction):
                 held.transaction = self.transaction
+
+    def _may(self, held: Held) -> bool:
+        """Whether a transaction or a commit may begin for a partition."""
+        if "one_at_a_time" in self.world.off:
+            return held.parked.batch is None or held.commit is None
+        return not held.busy
 
     def _in(self, transaction: Transaction) -> list[Held]:
         return [held for held in self.held if any(held.parked.batch is batch for _, batch in transaction.parts)]
@@ -285,7 +291,12 @@ class Owner:
                     held.parked.exclude(keys[:1], self.now_ms + 2_000)
 
     def commit(self, held: Held) -> None:
-        if held.parked.plain_commit_allowed or "pending_first" in self.world.off:
+        batch, pending = held.parked.batch, held.parked.heads.pending
+        if (
+            held.parked.plain_commit_allowed
+            or ("pending_first" in self.world.off and batch is None)
+            or ("one_at_a_time" in self.world.off and not pending)
+        ):
             metadata = encode_map(held.state.snapshot(PROCESS, journal=held.parked.mark))
             held.commit = PlainCommit(held.partition, metadata, self.generation)
             self.world.commits.append(held.commit)
