@@ -270,7 +270,8 @@ class PartitionState:
 
     def transferred(self, lane: Lane, count: int) -> None:
         """The first `count` records of a parked lane stand in the journal, or are dead letters, for good."""
-        if lane.key not in self.parked or lane.state is RUNNING or self.phase is Phase.CLOSED:
+        parked = lane.key in self.parked and lane.state is not RUNNING and len(lane.queue) >= count
+        if not parked or self.phase is Phase.CLOSED:
             raise InvariantError(f"{self.partition}: records of lane {lane.key!r} left it, and it is not parked")
         for _ in range(count):
             work = lane.queue.popleft()

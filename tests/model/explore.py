@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 
 from streamq.core.journal_batch import ParkPolicy
 from streamq.core.parking import OnDead
@@ -14,7 +15,8 @@ from tests.model.owner import Owner, Rules
 from tests.model.rules import broken, lanes_of
 from tests.model.world import Violation, World
 
-EVENTFUL, MOST = 250, 4_000
+EVENTFUL, MOST = 160, 3_000
+SHARE = 250  # seeds that a process takes at once
 ON_DEAD: tuple[OnDead, ...] = ("skip", "chain", "hold")
 
 
@@ -41,12 +43,13 @@ class Run:
         self.world = World(seed, off)
         self.rnd = self.world.rnd
         self.on_dead = ON_DEAD[seed // 2 % 3]
-        self.events = ["crash", "move", "late", "decide"] * self.rnd.choice((1, 1, 3)) + ["request", "request"]
+        self.events = ["crash", "move", "late", "decide"] + ["request"] * self.rnd.choice((0, 1, 3))
+        self.rate = self.rnd.choice((0.03, 0.06, 0.12))
         policy = ParkPolicy(
             park_after_s=1.0, backlog=2, span=5, few=1, keep=self.rnd.choice((1, 2)), window_records=4,
             ahead=2, batch_records=self.rnd.choice((1, 2, 3, 8)), slack=self.rnd.choice((0, 3, 30)),
         )  # fmt: skip
-        self.rules = Rules(lanes_of(off), policy, self.on_dead)
+        self.rules = Rules(lanes_of(off), policy, self.on_dead, self.rnd.choice((1.0, 0.2)))
         self.owners = [Owner(self.world, self.rules)]
         for partition in self.world.partitions:
             self.owners[0].take_over(partition)
@@ -59,13 +62,13 @@ class Run:
         """
         for step in range(MOST):
             eventful = step < EVENTFUL
-            if eventful and self.rnd.random() < 0.06:
+            if eventful and self.rnd.random() < self.rate:
                 self.event()
-            if not eventful:
+            elif not eventful and step % 10 == 0:
                 self.calm(step)
             owner = self.rnd.choice([one for one in self.owners if eventful or one.held])
             self.rnd.choice(owner.actions())()
-            if not eventful and step % 8 == 0 and self.at_rest():
+            if not eventful and step % 10 == 0 and self.at_rest():
                 self.world.judge(self.on_dead)
                 return
         raise Violation("stuck: it does not end")
@@ -116,6 +119,7 @@ class Run:
 
     def calm(self, step: int) -> None:
         """Nothing fails any more, and operators let go what is held."""
+        self.world.eventful = False
         for owner in self.owners:
             owner.calm = True
             for held in owner.held:
@@ -156,12 +160,19 @@ def explore(seeds: Iterable[int], off: frozenset[str]) -> Tally:
     return tally
 
 
-def seeds(start: int, count: int) -> range:
-    """Seeds of one share."""
-    return range(start, start + count)
+def all_cores() -> ProcessPoolExecutor:
+    """As many processes as there are cores."""
+    return ProcessPoolExecutor(mp_context=get_context("spawn"))
 
 
-def shuffled(runs: int, seed: int) -> list[int]:
-    """Other seeds than the first ones."""
-    rnd = random.Random(seed)
-    return [rnd.randrange(2**40) for _ in range(runs)]
+def explore_on(cores: Executor, runs: int, off: frozenset[str], *, enough: int | None = None) -> Tally:
+    """`explore`, shared out; until there are `enough` violations, if that is given."""
+    size = SHARE if enough is None else SHARE // 10
+    tally = Tally()
+    shares = [cores.submit(explore, range(at, min(runs, at + size)), off) for at in range(0, runs, size)]
+    for share in shares:
+        if enough is not None and tally.violations.total() >= enough:
+            share.cancel()
+        else:
+            tally.add(share.result())
+    return tally

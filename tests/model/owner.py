@@ -127,6 +127,7 @@ class Rules(NamedTuple):
     lanes: type[ParkedLanes]
     policy: ParkPolicy
     on_dead: OnDead
+    eager: float  # how soon transactions begin
 
 
 class Owner:
@@ -172,7 +173,7 @@ class Owner:
 
     def _of_transaction(self) -> list[Action]:
         if self.transaction is None:
-            return [self.begin_tx]
+            return [self.begin_tx] if self.calm or self.world.rnd.random() < self.rules.eager else []
         if not self.transaction.sent:
             return [self.send_tx]
         return [self.commit_tx] if self.calm else [self.commit_tx, self.abort_tx]
@@ -300,6 +301,8 @@ class Owner:
             metadata = encode_map(held.state.snapshot(PROCESS, journal=held.parked.mark))
             held.commit = PlainCommit(held.partition, metadata, self.generation)
             self.world.commits.append(held.commit)
+            if self.world.rnd.random() < 0.5:
+                self.answer(held)
 
     def answer(self, held: Held) -> None:
         """The commit is answered. Or it is not: then the member leaves and comes back, so that a late one is stale."""

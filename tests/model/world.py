@@ -124,6 +124,7 @@ class World:
         self.rnd = rnd = random.Random(seed)
         self.off = off
         self.generation = 0
+        self.eventful = True
         self.partitions: list[Partition] = []
         keys: list[bytes | None] = [b"a", b"b", None][: 1 + seed % 3]
         for number in range(1 + seed % 2):
@@ -200,7 +201,7 @@ class World:
     def _append(self, partition: Partition, batch: JournalBatch) -> list[int]:
         places: list[int] = []
         for record in batch.records:
-            if self.rnd.random() < 0.1:
+            if self.eventful and self.rnd.random() < 0.1:
                 self.request(partition, b"", "nothing")  # an operator's comes in between
             place = len(partition.journal)
             places.append(place)
