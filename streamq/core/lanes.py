@@ -3,7 +3,7 @@
 EMPTY ──add──► READY ──take──► RUNNING ──advance──► READY, or gone when nothing is left
                  ▲               │  ▲
                  ├── due ◄─ WAITING │ (wait: the next attempt has its time)
-                 ├── free ◄ HELD ◄──┘ (hold: a dead letter is under way, or an earlier run still goes on)
+                 ├── free ◄ HELD ◄──┘ (hold: a dead letter is under way, an earlier run still goes on, or it is parked)
                  └── advance ◄──────── (from HELD too: the dead letter is confirmed)
 """
 
@@ -13,18 +13,21 @@ from collections import deque
 from enum import Enum
 from heapq import heapify, heappop, heappush
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
 from streamq.model.errors import InvariantError
-from streamq.model.records import Record
+from streamq.model.records import Record, TopicPartition
 
 if TYPE_CHECKING:
-    from streamq.core.partition import PartitionState
+    from streamq.core.partition import Phase
 
 LaneKey = bytes | int
 """A record's key; the record's own offset where every record is its own lane; -1 for the one lane of a partition."""
+
+WHOLE_PARTITION: LaneKey = -1
+Ordering = Literal["key", "partition", "none"]
 
 
 class LaneState(Enum):
@@ -37,6 +40,29 @@ class LaneState(Enum):
 
 
 READY, RUNNING, WAITING, HELD = LaneState.READY, LaneState.RUNNING, LaneState.WAITING, LaneState.HELD
+
+
+class LaneOwner(Protocol):
+    """Whose records stand in a lane: a source partition's, or what is parked of it. Each call is
+    for a run or head that `KeyScheduler.take` handed out; what they mean is said in `PartitionState`."""
+
+    running: int
+
+    @property
+    def partition(self) -> TopicPartition: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def phase(self) -> Phase: ...
+    @property
+    def open(self) -> bool: ...
+    def returned(self, works: int = 1) -> None: ...
+    def settle_done(self, run: Run) -> None: ...
+    def end(self, run: Run) -> None: ...
+    def settle(self, work: Work) -> None: ...
+    def retry(self, work: Work, due_at: float, *, counts: bool = True) -> None: ...
+    def hold(self, work: Work) -> None: ...
+    def withdraw(self, work: Work) -> None: ...
 
 
 class Work(msgspec.Struct, eq=False, gc=False):
@@ -70,10 +96,11 @@ class Run(msgspec.Struct, eq=False, gc=False):
 class Lane:
     """The records of one key in one partition-epoch, by offset; they run one after the other."""
 
-    __slots__ = ("key", "partition", "queue", "state")
+    __slots__ = ("key", "partition", "queue", "state", "ticket")
 
-    def __init__(self, key: LaneKey, partition: PartitionState) -> None:
+    def __init__(self, key: LaneKey, partition: LaneOwner) -> None:
         self.key = key
+        self.ticket = 0  # which of its waits counts; one it was taken out of does not wake it
         self.partition = partition
         self.queue: deque[Work] = deque()
         self.state = READY
@@ -86,6 +113,7 @@ class KeyScheduler:
         self._ready: deque[Lane] = deque()
         self._waiting: list[tuple[float, int, Lane]] = []
         self._sequence = 0  # heap entries of one moment are compared by it, never by lane
+        self._void = 0  # heap entries of lanes that were taken out of their wait
 
     @property
     def ready(self) -> int:
@@ -95,11 +123,11 @@ class KeyScheduler:
     @property
     def waiting(self) -> int:
         """How many lanes wait for their next attempt."""
-        return len(self._waiting)
+        return len(self._waiting) - self._void
 
     @property
     def next_due(self) -> float | None:
-        """When the first waiting lane is due; None if none waits."""
+        """When the first waiting lane is due, or earlier; None if none waits."""
         return self._waiting[0][0] if self._waiting else None
 
     def add(self, lane: Lane) -> None:
@@ -138,13 +166,18 @@ class KeyScheduler:
         """The head's next attempt is at `due_at`, in seconds of the monotonic clock."""
         lane.state = WAITING
         self._sequence += 1
+        lane.ticket = self._sequence
         heappush(self._waiting, (due_at, self._sequence, lane))
 
     def wake(self, now: float) -> int:
         """Make ready what is due; returns how many lanes that were."""
         woken = 0
         while self._waiting and self._waiting[0][0] <= now:
-            lane = heappop(self._waiting)[2]
+            _, ticket, lane = heappop(self._waiting)
+            if lane.ticket != ticket:
+                self._void -= 1
+                continue
+            lane.ticket = 0
             lane.state = READY
             self._ready.append(lane)
             woken += 1
@@ -152,6 +185,15 @@ class KeyScheduler:
 
     def hold(self, lane: Lane) -> None:
         """The head does not start until `free` or `advance`."""
+        lane.state = HELD
+
+    def take_out(self, lane: Lane) -> None:
+        """Hold a lane that is ready or waits."""
+        if lane.state is READY:
+            self._ready.remove(lane)
+        elif lane.state is WAITING and lane.ticket:
+            lane.ticket = 0
+            self._void += 1
         lane.state = HELD
 
     def free(self, lane: Lane) -> None:
@@ -165,8 +207,11 @@ class KeyScheduler:
         lane.state = READY
         self._ready.appendleft(lane)
 
-    def drop(self, partition: PartitionState) -> None:
+    def drop(self, partition: LaneOwner) -> None:
         """Forget a partition's lanes; heads that run go on."""
         self._ready = deque(lane for lane in self._ready if lane.partition is not partition)
-        self._waiting = [entry for entry in self._waiting if entry[2].partition is not partition]
+        self._waiting = [
+            entry for entry in self._waiting if entry[2].partition is not partition and entry[2].ticket == entry[1]
+        ]
+        self._void = 0
         heapify(self._waiting)

@@ -10,17 +10,14 @@ settled and committed. CLOSED: the epoch is over; whatever comes in for it is dr
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
-from typing import Literal
 
-from streamq.core.lanes import HELD, RUNNING, WAITING, KeyScheduler, Lane, LaneKey, Run, Work
-from streamq.core.offset_map import ANY_SPAN, OffsetMap
+from streamq.core.lanes import HELD, RUNNING, WAITING, WHOLE_PARTITION, KeyScheduler, Lane, LaneKey, Ordering, Run, Work
+from streamq.core.offset_map import ANY_SPAN, JournalMark, OffsetMap
 from streamq.core.tracker import OffsetTracker
 from streamq.model.errors import InvariantError
 from streamq.model.records import NextOffset, Offset, Record, TopicPartition
-
-WHOLE_PARTITION: LaneKey = -1
 
 
 def _no_lane(key: bytes) -> Lane | None:
@@ -60,6 +57,7 @@ class PartitionState:
         "lanes",
         "open",
         "ordering",
+        "parked",
         "partition",
         "phase",
         "running",
@@ -74,7 +72,7 @@ class PartitionState:
         scheduler: KeyScheduler,
         base: NextOffset,
         *,
-        ordering: Literal["key", "partition", "none"] = "key",
+        ordering: Ordering = "key",
         restored: OffsetMap | None = None,
         blocked: Iterable[LaneKey] = (),
     ) -> None:
@@ -96,6 +94,7 @@ class PartitionState:
         self._held: deque[Record] = deque()  # received while the commit's map had no room for them
         self._held_end: NextOffset | None = None
         self._blocked = set(blocked)
+        self.parked: set[LaneKey] = set()  # their records are received, and do not run from here
 
     # Receiving
 
@@ -170,7 +169,7 @@ class PartitionState:
             return
         self.lanes[key] = lane = Lane(key, self)
         lane.queue.append(Work(record, lane, self.attempts.get(offset, 1), size_bytes))
-        if self._blocked and key in self._blocked:
+        if (self._blocked and key in self._blocked) or (self.parked and key in self.parked):
             self.scheduler.hold(lane)
         elif self.open:
             self.scheduler.add(lane)
@@ -290,9 +289,64 @@ class PartitionState:
         if key not in self._blocked:
             return
         self._blocked.remove(key)
+        if key not in self.parked:
+            self._free(key)
+
+    def _free(self, key: LaneKey) -> None:
         lane = self.lanes.get(key)
         if lane is not None and self.open and lane.state is HELD:
             self.scheduler.free(lane)
+
+    # Parking: what a key's records wait for stands in the journal.
+
+    @property
+    def blocked(self) -> frozenset[LaneKey]:
+        """The keys that a run of an earlier epoch still occupies."""
+        return frozenset(self._blocked)
+
+    def park(self, key: LaneKey) -> None:
+        """The key's records do not run from here until `unpark`. Idempotent.
+
+        Raises:
+            InvariantError: one of them runs.
+        """
+        lane = self.lanes.get(key)
+        if lane is not None and lane.state is RUNNING:
+            raise self._unexpected(lane.queue[0])
+        self.parked.add(key)
+        if lane is not None and lane.state is not HELD:
+            self.scheduler.take_out(lane)
+
+    def unpark(self, key: LaneKey) -> None:
+        """The key's records run from here again. Idempotent."""
+        if key in self.parked:
+            self.parked.remove(key)
+            if key not in self._blocked:
+                self._free(key)
+
+    def wait_again(self, key: LaneKey, due_at: float) -> None:
+        """A parked key stays here after all: its head is attempted at `due_at`. Idempotent."""
+        lane = self.lanes.get(key)
+        if key in self.parked:
+            self.parked.remove(key)
+            if lane is not None and self.open and key not in self._blocked:
+                self.scheduler.wait(lane, due_at)
+
+    def transferred(self, lane: Lane, count: int) -> None:
+        """The first `count` records of a parked lane stand in the journal, or are dead letters, for good."""
+        parked = lane.key in self.parked and lane.state is not RUNNING and len(lane.queue) >= count
+        if not parked or self.phase is Phase.CLOSED:
+            raise InvariantError(f"{self.partition}: records of lane {lane.key!r} left it, and it is not parked")
+        for _ in range(count):
+            work = lane.queue.popleft()
+            self.tracker.settle(work.record.offset)
+            self.attempts.pop(work.record.offset, None)
+            self.count -= 1
+            self.bytes -= work.size_bytes
+        if not lane.queue:
+            del self.lanes[lane.key]
+        if self._held:
+            self._admit_held()
 
     def _expect(self, work: Work, legal: bool) -> None:
         if not legal or self.phase is Phase.CLOSED or work.lane.queue[0] is not work:
@@ -331,6 +385,15 @@ class PartitionState:
 
     # Committing
 
-    def snapshot(self, process: bytes, *, clean: bool = False) -> OffsetMap:
-        """The committable offset and the map, of this one moment."""
-        return self.tracker.snapshot(self.attempts, process=process, clean=clean)
+    def snapshot(
+        self,
+        process: bytes,
+        *,
+        clean: bool = False,
+        settled_with_it: Collection[int] = (),
+        journal: JournalMark | None = None,
+    ) -> OffsetMap:
+        """The committable offset and the map, of this one moment; with what the same transaction settles, if any."""
+        return self.tracker.snapshot(
+            self.attempts, process=process, clean=clean, settled_with_it=settled_with_it, journal=journal
+        )

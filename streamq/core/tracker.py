@@ -7,7 +7,7 @@ compaction, aborted transactions and transaction markers. A hole is never receiv
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from streamq.core.offset_map import JournalMark, OffsetMap, admits
@@ -137,10 +137,16 @@ class OffsetTracker:
         start_bound: int | None = None,
         alone: int | None = None,
         journal: JournalMark | None = None,
+        settled_with_it: Collection[int] = (),
     ) -> OffsetMap:
-        """The committable offset (`base`) and the map, of this one moment."""
+        """The committable offset (`base`) and the map, of this one moment. `settled_with_it` holds received offsets
+        that the same transaction settles: the map calls them settled, the tracker does not."""
         self._forget_settled()
-        base, high, unsettled = self.next_offset, self._high, self._unsettled
+        base, high, unsettled = int(self.next_offset), self._high, self._unsettled
+        if settled_with_it:
+            unsettled = unsettled.difference(settled_with_it)
+            high = max(high, max(settled_with_it) + 1)
+            base = next((offset for offset in self._order if offset in unsettled), self._position)
         below: list[int] = []
         for offset in self._order:
             if offset >= high:

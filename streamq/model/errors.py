@@ -11,6 +11,7 @@
     │   ├── FencedError          another one took this identity: stop using it
     │   └── FatalBrokerError     repeating does not help (rights, settings, versions): tell the operator
     │       └── RecordTooLargeError  this one record is larger than the broker takes
+    ├── JournalError             a retry partition holds what cannot be read, or has lost something: stop its partition
     ├── PublishError             a published record was not confirmed
     ├── CommitError              offsets were not accepted
     ├── HandlerError             what a user's handler raised or how it ended
@@ -77,6 +78,11 @@ class FatalBrokerError(BrokerError):
 
 class RecordTooLargeError(FatalBrokerError):
     """This record is larger than the broker or topic takes (`max.message.bytes`)."""
+
+
+class JournalError(StreamqError):
+    """A retry partition holds a record that cannot be read, or no longer holds what it must. Its source partition
+    stops: to go on without that record could lose another one or run it twice."""
 
 
 class PublishError(StreamqError):

@@ -21,6 +21,8 @@ PROCESSOR: Final = "streamq.processor"
 APP: Final = "streamq.app"
 APP_VERSION: Final = "streamq.app.version"
 DEAD_AT_MS: Final = "streamq.dead_at_ms"
+JOURNAL: Final = "streamq.journal"
+"""Bytes, not text: what a record of the retry topic is (`core/journal_records`)."""
 
 
 def text(headers: Headers, name: str) -> str | None:

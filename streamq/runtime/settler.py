@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple, assert_never
 
-from streamq.core.lanes import Lane, LaneKey, Run, Work
+from streamq.core.lanes import Lane, LaneKey, LaneOwner, Run, Work
 from streamq.core.partition import PartitionState, Phase
 from streamq.core.retry import RetryPolicy
 from streamq.model import headers as names
@@ -168,7 +168,7 @@ class Settler:
         if key is not None and state is not None:
             state.unblock(key)
 
-    def _apply(self, state: PartitionState, work: Work, outcome: Outcome) -> None:
+    def _apply(self, state: LaneOwner, work: Work, outcome: Outcome) -> None:
         match outcome:
             case Done():
                 self._stats.done += 1
@@ -180,7 +180,7 @@ class Settler:
             case _:
                 assert_never(outcome)
 
-    def _retry(self, state: PartitionState, work: Work, outcome: Retry) -> None:
+    def _retry(self, state: LaneOwner, work: Work, outcome: Retry) -> None:
         self._stats.failed += 1
         fields = {
             "partition": state.partition.partition,
@@ -202,7 +202,7 @@ class Settler:
 
     # Dead letters
 
-    def _give_up(self, state: PartitionState, work: Work, dead: Dead) -> None:
+    def _give_up(self, state: LaneOwner, work: Work, dead: Dead) -> None:
         state.hold(work)
         letter = DeadLetter(work, dead, int(self._clock.time() * 1000))
         self._pending[id(work)] = letter

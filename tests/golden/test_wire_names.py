@@ -19,6 +19,7 @@ HEADERS = {
     "APP": "streamq.app",
     "APP_VERSION": "streamq.app.version",
     "DEAD_AT_MS": "streamq.dead_at_ms",
+    "JOURNAL": "streamq.journal",
 }
 
 METRICS = {

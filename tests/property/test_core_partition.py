@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamq.config import Ordering
-from streamq.core.lanes import KeyScheduler, Lane, LaneKey, LaneState, Work
+from streamq.core.lanes import KeyScheduler, Lane, LaneKey, LaneOwner, LaneState, Work
 from streamq.core.offset_map import OffsetMap, decode_map, encode_map
 from streamq.core.partition import PartitionState, Phase
 from streamq.model.errors import InvariantError
@@ -158,7 +158,7 @@ class World:
             self.held.remove(work)
             self.dead_letter(state, work)
 
-    def outcome(self, state: PartitionState, work: Work) -> None:
+    def outcome(self, state: LaneOwner, work: Work) -> None:
         what = self.rnd.random()
         if what < 0.6:
             self.settle(state, work)
@@ -170,13 +170,13 @@ class World:
             state.hold(work)
             self.held.append(work)
 
-    def dead_letter(self, state: PartitionState, work: Work) -> None:
+    def dead_letter(self, state: LaneOwner, work: Work) -> None:
         if self.rnd.random() < 0.7:
             self.settle(state, work)
         else:
             self.held.append(work)  # refused; it is tried again
 
-    def settle(self, state: PartitionState, work: Work) -> None:
+    def settle(self, state: LaneOwner, work: Work) -> None:
         state.settle(work)
         self.settled.add((work.record.partition, work.record.offset))
 
