@@ -1,6 +1,7 @@
 """From "assigned" to "open": what stands committed is asked for, the client is sought there, reading begins.
 
-    assigned, paused ──► derived topics reach so far? ──► committed offset and map? ──► start or end offset? ──► open
+    assigned, paused ──► derived topics reach so far? ──► committed offset and map? ──► start or end offset?
+                     ──► what is parked? ──► open
 
 Each step is an answer that is waited for without waiting: the owner's loop looks at it once a tick.
 """
@@ -20,6 +21,7 @@ from streamq.model.errors import BrokerError, RetriableError, StreamqError
 from streamq.model.ports import AdminPort, ConsumerPort
 from streamq.model.records import CommitPoint, Earliest, Latest, NextOffset, OffsetSpec, TopicPartition
 from streamq.runtime.committer import Committer
+from streamq.runtime.parking import Parking, TopicIds
 from streamq.runtime.settler import Stragglers
 
 logger = logging.getLogger(__name__)
@@ -28,8 +30,17 @@ AGAIN_S = 0.5
 UNDECIDED_S = 0.1
 
 Committed = Mapping[TopicPartition, CommitPoint | None]
-Prepare = Callable[[], Future[int]]
-"""Makes the derived topics reach as far as the source; the future says how many of its partitions they cover."""
+
+
+class Covered(NamedTuple):
+    """How many of the source's partitions the derived topics cover, and which topics these are."""
+
+    partitions: int
+    ids: TopicIds
+
+
+Prepare = Callable[[], Future[Covered]]
+"""Makes the derived topics reach as far as the source."""
 
 
 class Opening(NamedTuple):
@@ -49,6 +60,13 @@ class Plan(NamedTuple):
     committed: CommitPoint | None
 
 
+class Built(NamedTuple):
+    """A partition that opens as soon as all that is parked of it is known, and the client can be sought."""
+
+    plan: Plan
+    state: PartitionState
+
+
 class Assignment:
     """The partitions of one owner. Owner thread only."""
 
@@ -63,6 +81,7 @@ class Assignment:
         committer: Committer,
         stragglers: Stragglers,
         prepare: Prepare,
+        parking: Parking | None = None,
     ) -> None:
         self._group = group
         self._ordering: Ordering = ordering
@@ -72,14 +91,16 @@ class Assignment:
         self._committer = committer
         self._stragglers = stragglers
         self._prepare = prepare
+        self._parking = parking
         self._epoch = 0
         self._prepared = 0
+        self._ids: TopicIds | None = None
         self._opening: dict[TopicPartition, Opening] = {}
         self._states: dict[TopicPartition, PartitionState] = {}
-        self._covering: Future[int] | None = None
+        self._covering: Future[Covered] | None = None
         self._asking: tuple[dict[TopicPartition, Opening], Future[Committed]] | None = None
         self._locating: tuple[dict[TopicPartition, Plan], Future[Mapping[TopicPartition, NextOffset]]] | None = None
-        self._plans: dict[TopicPartition, Plan] = {}
+        self._built: dict[TopicPartition, Built] = {}
         self._ask_at = 0.0
 
     # What there is
@@ -115,7 +136,8 @@ class Assignment:
         gone = []
         for partition in partitions:
             self._opening.pop(partition, None)
-            self._plans.pop(partition, None)
+            if self._built.pop(partition, None) is not None and self._parking is not None:
+                self._parking.forget(partition)
             state = self._states.pop(partition, None)
             if state is not None:
                 gone.append(state)
@@ -125,6 +147,15 @@ class Assignment:
         """End an epoch: what still runs occupies its keys in the next one."""
         self._committer.closed(state)
         self._stragglers.add(state.partition, state.close())
+        if self._parking is not None:
+            self._stragglers.add(state.partition, self._parking.forget(state.partition))
+
+    def retake(self, partitions: Sequence[TopicPartition]) -> None:
+        """Forget what is known of these, and learn it anew, each in a new epoch: nobody knows what took effect."""
+        self._consumer.pause(partitions)
+        for state in self.remove(partitions):
+            self.forget(state)
+        self.add(partitions)
 
     def reopen(self, partition: TopicPartition, lost: NextOffset) -> None:
         """The position `lost` does not exist any more: go on at the earliest, in a new epoch."""
@@ -150,7 +181,7 @@ class Assignment:
         if self._covering is not None and self._covering.done():
             covering, self._covering = self._covering, None
             try:
-                self._prepared = covering.result()
+                self._prepared, self._ids = covering.result()
             except StreamqError as error:
                 self._ask_at = now + 20 * AGAIN_S
                 logger.error(
@@ -169,7 +200,7 @@ class Assignment:
             wanted = {
                 partition: opening
                 for partition, opening in self._opening.items()
-                if partition not in self._plans and partition.partition < self._prepared
+                if partition not in self._built and partition.partition < self._prepared
             }
             if wanted:
                 self._asking = wanted, self._admin.group_offsets(self._group, list(wanted))
@@ -228,7 +259,7 @@ class Assignment:
         for partition, plan in plans.items():
             opening = self._opening.get(partition)
             if opening is not None and opening.epoch == plan.epoch and partition in located:
-                self._plans[partition] = self._placed(partition, opening, plan, located[partition])
+                self._build(partition, self._placed(partition, opening, plan, located[partition]))
 
     def _placed(self, partition: TopicPartition, opening: Opening, plan: Plan, located: NextOffset) -> Plan:
         if opening.lost is not None:
@@ -259,29 +290,44 @@ class Assignment:
             )
         self._ask_at = now + AGAIN_S
 
+    def _build(self, partition: TopicPartition, plan: Plan) -> None:
+        state = PartitionState(
+            partition,
+            plan.epoch,
+            self._scheduler,
+            plan.base,
+            ordering=self._ordering,
+            restored=plan.restored,
+            blocked=self._stragglers.keys(partition),
+        )
+        self._built[partition] = Built(plan, state)
+        if self._parking is not None and self._ids is not None:
+            self._parking.take_over(state, plan.restored, self._ids)
+
     def _open(self, now: float) -> bool:
         opened = False
-        for partition, plan in list(self._plans.items()):
+        for partition, (plan, state) in list(self._built.items()):
+            if self._parking is not None and not self._parking.ready(partition):
+                continue
             try:
                 self._consumer.seek(partition, plan.base)
             except RetriableError:
                 continue  # the client has not started fetching it: the next tick
-            del self._plans[partition]
+            del self._built[partition]
             del self._opening[partition]
-            state = PartitionState(
-                partition,
-                plan.epoch,
-                self._scheduler,
-                plan.base,
-                ordering=self._ordering,
-                restored=plan.restored,
-                blocked=self._stragglers.keys(partition),
-            )
             self._states[partition] = state
+            self._unblock(state)
             self._committer.opened(state, plan.committed if plan.base == self._at(plan.committed) else None)
             self._consumer.resume([partition])
             opened = True
         return opened
+
+    def _unblock(self, state: PartitionState) -> None:
+        """Runs of earlier epochs that have ended while the partition was on its way."""
+        for key in state.blocked.difference(self._stragglers.keys(state.partition)):
+            state.unblock(key)
+            if self._parking is not None:
+                self._parking.unblock(state.partition, key)
 
     @staticmethod
     def _at(committed: CommitPoint | None) -> NextOffset | None:

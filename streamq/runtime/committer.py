@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from streamq.core.offset_map import encode_map
 from streamq.core.partition import PartitionState
@@ -23,6 +23,9 @@ from streamq.model.ports import CommitAnswer, ConsumerPort
 from streamq.model.records import CommitPoint, NextOffset, TopicPartition
 from streamq.runtime.gate import StartGate
 from streamq.runtime.stats import OwnerStats
+
+if TYPE_CHECKING:
+    from streamq.runtime.parking import Parking
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +75,7 @@ class Committer:
         self._without_map: set[PartitionState] = set()
         self._failing = False
         self.rejoin_wanted = False
+        self.parking: Parking | None = None
 
     @property
     def next_at(self) -> float:
@@ -107,9 +111,20 @@ class Committer:
             self._take_answer(now)
         if self.rejoin_wanted:
             return  # nothing more is sent on a membership that is about to end
-        if self._in_flight is None and now >= self._next_at:
+        if self._in_flight is None and now >= self._next_at and not self._in_transaction:
             self._next_at = now + (SHUT_S if self._gate.shut else self._interval_s)
             self._send(self._points(states, all_of_them=self._gate.shut), now)
+
+    @property
+    def _in_transaction(self) -> bool:
+        """A plain commit overrides offsets in a transaction whose end is not known."""
+        return self.parking is not None and self.parking.writer.busy
+
+    def took(self, state: PartitionState, point: CommitPoint, sent_at: float) -> None:
+        """A transaction has committed this."""
+        if state in self._committed:
+            self._committed[state] = point
+        self._gate.accepted(sent_at)
 
     def finish(
         self,
@@ -125,9 +140,9 @@ class Committer:
         deadline = Deadline(self._clock, max(GRACE_S, deadline.remaining_s()))
         if self._in_flight is not None and not self._wait(deadline, meanwhile):
             return False
-        points = self._points(states, clean=clean)
+        points = {} if self._in_transaction else self._points(states, clean=clean)
         if not points:
-            return True
+            return not self._in_transaction
         self._send(points, self._clock.monotonic())
         return self._wait(deadline, meanwhile) and all(
             self._committed.get(state) == point for state, point in points.values() if state in self._committed
@@ -141,7 +156,10 @@ class Committer:
             last = self._committed.get(state)
             if last is None:
                 continue
-            offsets = state.snapshot(self._process, clean=clean)
+            parked = None if self.parking is None else self.parking.of(state.partition)
+            if parked is not None and not parked.plain_commit_allowed:
+                continue  # pending first: what is settled in the journal is written there with it
+            offsets = state.snapshot(self._process, clean=clean, journal=None if parked is None else parked.mark)
             text = "" if state in self._without_map else encode_map(offsets)
             point = CommitPoint(NextOffset(offsets.base), text)
             if point.next_offset < last.next_offset:

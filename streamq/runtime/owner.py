@@ -22,26 +22,23 @@ from streamq.runtime.assignment import Assignment, Prepare
 from streamq.runtime.committer import Committer
 from streamq.runtime.executor import Executor
 from streamq.runtime.gate import StartGate
-from streamq.runtime.intake import BATCH, Bounds, Intake
+from streamq.runtime.intake import Bounds, Intake
 from streamq.runtime.lag_gauge import LagGauge
+from streamq.runtime.pacing import BUSY_S, Pacing
+from streamq.runtime.parking import Parking
 from streamq.runtime.report import Report
 from streamq.runtime.sentences import tell_lost, tell_partitions, tell_running
-from streamq.runtime.settler import Identity, Settler
+from streamq.runtime.letters import Identity
+from streamq.runtime.settler import Settler
 from streamq.runtime.stats import OwnerStats
 
 logger = logging.getLogger(__name__)
 
 IDLE_S: Final = 0.1
 """Longest wait in one poll: what the loop does by the clock is late by at most this."""
-BUSY_S: Final = 0.002
-"""Longest wait for a completion while records wait behind running ones: new records are looked for this often."""
-SETTLING_S: Final = 0.02
-"""Longest poll while something runs and nothing waits for it."""
 CONTROL_S: Final = 0.005
 PROGRESS_S: Final = 0.05
 """What is done of a run that goes on is settled so often: a handler that hangs holds up its own record only."""
-KEEP_POLLING_S: Final = 0.01
-"""With enough at hand, one record is polled so often: the client must be polled whatever happens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +57,7 @@ class OwnerParts:
     process: bytes
     prepare: Prepare
     make_executor: Callable[[StartGate], Executor]
+    make_parking: Callable[[Committer], Parking] | None = None
     bounds: Bounds | None = None
     measure_lag: bool = False
     stats: OwnerStats = field(default_factory=lambda: OwnerStats(""))
@@ -83,6 +81,16 @@ class Owner:
         self.gate = StartGate(parts.worker.session_timeout_s, self._clock.monotonic())
         self._scheduler = KeyScheduler()
         self._executor = parts.make_executor(self.gate)
+        self._committer = Committer(
+            parts.consumer,
+            process=parts.process,
+            interval_s=parts.worker.commit_interval_s,
+            clock=parts.clock,
+            gate=self.gate,
+            stats=parts.stats,
+        )
+        self._parking = None if parts.make_parking is None else parts.make_parking(self._committer)
+        self._committer.parking = self._parking
         self._settler = Settler(
             identity=parts.identity,
             policy=parts.config.retry,
@@ -91,14 +99,7 @@ class Owner:
             chance=parts.chance,
             stats=parts.stats,
             current=self._current,
-        )
-        self._committer = Committer(
-            parts.consumer,
-            process=parts.process,
-            interval_s=parts.worker.commit_interval_s,
-            clock=parts.clock,
-            gate=self.gate,
-            stats=parts.stats,
+            parking=self._parking,
         )
         self._assignment = Assignment(
             group=parts.identity.group,
@@ -109,7 +110,10 @@ class Owner:
             committer=self._committer,
             stragglers=self._settler.stragglers,
             prepare=parts.prepare,
+            parking=self._parking,
         )
+        if self._parking is not None:
+            self._parking.attach(self._assignment.retake, self._settler.give_up_plainly)
         self._intake = Intake(
             parts.topic, parts.consumer, self._assignment, _limits(parts.config), parts.stats, bounds=parts.bounds
         )
@@ -117,13 +121,14 @@ class Owner:
         self._report = Report(
             parts.identity.group, self._executor, self._scheduler, self._assignment, self._intake, parts.stats, lag
         )
+        self._pacing = Pacing(self._intake, self._executor, self._scheduler, self._assignment)
         self._stop_requested = False
         self.completed = False  # whether the bounds were reached
         self.joined_at: float | None = None
         self._draining: Deadline | None = None
         self._aborted = False
         self._failure: StreamqError | None = None
-        self._control_at = self._progress_at = self._polled_at = self._clock.monotonic()
+        self._control_at = self._progress_at = self._clock.monotonic()
 
     # Life cycle
 
@@ -166,9 +171,10 @@ class Owner:
         states = list(self._assignment)
         self._parts.consumer.pause([state.partition for state in states])
         self._stop_states(states, deadline, polling=True)
-        still = sum(state.running for state in states)
+        still = sum(self._running(state) for state in states)
         if still:
             self._tell_running(states, "A handler did not end before the worker left: its record runs again elsewhere")
+        self._write_last(states, deadline)
         committed = self._committer.finish(self._assignment, deadline, self._go_on, clean=not still)
         while not (committed or deadline.expired() or self._aborted):
             self._intake.poll(BUSY_S, 1)  # the group is between two generations: the commit is repeated in the next one
@@ -185,10 +191,12 @@ class Owner:
             self._draining = Deadline(self._clock, 0.0)
         self._parts.consumer.close(5.0)
         self._executor.stop(0.5)
+        if self._parking is not None:
+            self._parking.close(0.5)
 
     def finished(self) -> bool:
         """Whether the bounds are reached."""
-        return self._intake.finished()
+        return self._intake.finished() and (self._parking is None or not self._parking.live)
 
     # Status
 
@@ -199,11 +207,13 @@ class Owner:
             and not self._scheduler.ready
             and not any(self._settler.pending(state) for state in self._assignment)
             and self._assignment.assigned == self._assignment.open
+            and (self._parking is None or not self._parking.under_way)
         )
 
     def next_due(self) -> float | None:
         """When something happens by the clock alone: a retry or a dead letter's repetition. None if nothing does."""
-        due = [at for at in (self._scheduler.next_due, self._settler.next_due()) if at is not None]
+        parked = None if self._parking is None else self._parking.next_due()
+        due = [at for at in (self._scheduler.next_due, self._settler.next_due(), parked) if at is not None]
         return min(due, default=None)
 
     @property
@@ -220,17 +230,20 @@ class Owner:
         2. settle what came back: outcomes, and reports of dead letters
         3. wake the records whose next attempt is due
         4. open partitions as far as the answers about them allow
-        5. hand runnable records over to the executor
-        6. commit, or take in a commit's answer; leave and rejoin if one got lost
-        7. pause what is full, resume what has drained; settle what is done of runs that go on
-        8. poll: new records, ends, rebalances
-        9. report: gauges, handlers beyond their time-out
+        5. what is parked: read on, wake what is due, take in a transaction's end, begin the next
+        6. hand runnable records over to the executor
+        7. commit, or take in a commit's answer; leave and rejoin if one got lost
+        8. pause what is full, resume what has drained; settle what is done of runs that go on
+        9. poll: new records, ends, rebalances
+        10. report: gauges, handlers beyond their time-out
         """
         now = self._clock.monotonic()
         self.gate.tick(now)
         busy = self._settle(now)
         busy |= self._scheduler.wake(now) > 0
         busy |= self._assignment.advance(now)
+        if self._parking is not None:
+            busy |= self._parking.advance(now)
         busy |= self._hand_over()
         self._committer.advance(now, self._assignment)
         if self._committer.rejoin_wanted:
@@ -241,7 +254,7 @@ class Owner:
         if now >= self._progress_at:
             self._progress_at = now + PROGRESS_S
             self._settle_under_way()
-        busy |= self._poll(now, 0.0 if busy else most_s)
+        busy |= self._pacing.poll(now, self._wait_s(now, most_s, busy=busy))
         self._report.advance(now)
         self._raise_failure()
         return busy
@@ -265,40 +278,9 @@ class Owner:
         self._executor.hand_over(self._scheduler.take(room, self._executor.longest))
         return True
 
-    def _poll(self, now: float, most_s: float) -> bool:
-        """Poll as the state of things asks for; never not at all for long."""
-        ready, in_flight = self._scheduler.ready, self._executor.in_flight
-        buffered = sum(state.count for state in self._assignment)
-        wait_s = self._wait_s(now, most_s)
-        window = max(self._executor.room + in_flight, BATCH // 2)
-        if ready > 2 * window or (2 * in_flight > window and buffered > 4 * window):
-            return self._poll_little(now, wait_s)
-        if in_flight and buffered > in_flight + self._scheduler.waiting:
-            # Records wait behind running ones: a completion is what matters most.
-            received = self._intake.poll(0.0)
-            if not received and wait_s:
-                self._await_completions(wait_s)
-        else:
-            received = self._intake.poll(min(wait_s, SETTLING_S) if in_flight else wait_s)
-        self._polled_at = now
-        return received > 0
-
-    def _poll_little(self, now: float, wait_s: float) -> bool:
-        """There is more at hand than can start: the client keeps its records, but it must be polled."""
-        if now - self._polled_at >= KEEP_POLLING_S:
-            self._polled_at = now
-            self._intake.poll(0.0, 1)
-        if wait_s:
-            self._await_completions(wait_s)
-        return False
-
-    def _await_completions(self, wait_s: float) -> None:
-        """With lanes ready there is time to collect several; without, the first one makes the next record start."""
-        enough = 1 + self._executor.in_flight // (8 * self._executor.longest) if self._scheduler.ready else 1
-        self._executor.wait(min(wait_s, BUSY_S), enough)
-
-    def _wait_s(self, now: float, most_s: float) -> float:
-        if not most_s:
+    def _wait_s(self, now: float, most_s: float, *, busy: bool) -> float:
+        """How long there is nothing to do by the clock."""
+        if busy or not most_s:
             return 0.0
         due = self.next_due()
         until_commit = most_s if self._committer.waiting else self._committer.next_at - now
@@ -331,10 +313,11 @@ class Owner:
         try:
             deadline = self._draining or Deadline(self._clock, self._parts.worker.drain_timeout_s)
             self._stop_states(states, deadline)
-            if self._draining is None and any(state.running for state in states):
+            if self._draining is None and any(self._running(state) for state in states):
                 self._tell_running(
                     states, "A handler still runs at the end of a rebalance: its record may run elsewhere at once"
                 )
+            self._write_last(states, deadline)
             self._committer.finish(states, deadline, self._go_on)
             for state in states:
                 self._assignment.forget(state)
@@ -374,10 +357,18 @@ class Owner:
         self._scheduler.wake(now)
         self._hand_over()
 
+    def _write_last(self, states: Sequence[PartitionState], deadline: Deadline) -> None:
+        if self._parking is not None:
+            self._parking.finish(states, deadline, self._go_on)
+
     def _unfinished(self, states: Sequence[PartitionState]) -> bool:
         return any(
-            state.phase is not Phase.CLOSED and (state.running or self._settler.pending(state)) for state in states
+            state.phase is not Phase.CLOSED and (self._running(state) or self._settler.pending(state))
+            for state in states
         )
+
+    def _running(self, state: PartitionState) -> int:
+        return state.running + (0 if self._parking is None else self._parking.running(state))
 
     def _current(self, partition: TopicPartition) -> PartitionState | None:
         return self._assignment.get(partition)

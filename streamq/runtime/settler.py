@@ -15,13 +15,14 @@ from typing import NamedTuple, assert_never
 from streamq.core.lanes import Lane, LaneKey, LaneOwner, Run, Work
 from streamq.core.partition import PartitionState, Phase
 from streamq.core.retry import RetryPolicy
-from streamq.model import headers as names
 from streamq.model.clock import Clock
 from streamq.model.errors import BrokerError, FatalBrokerError, FencedError, RecordTooLargeError
 from streamq.model.outcomes import Dead, Done, Outcome, Retry
 from streamq.model.ports import ProducerPort
-from streamq.model.records import Delivery, Headers, OutgoingRecord, TopicPartition
+from streamq.model.records import Delivery, TopicPartition
 from streamq.runtime.executor import Completion
+from streamq.runtime.letters import TRIMS, Identity, dead_letter, tell_dead
+from streamq.runtime.parking import Parking
 from streamq.runtime.stats import OwnerStats
 
 logger = logging.getLogger(__name__)
@@ -30,18 +31,6 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 UNKNOWN_PARTITION = "_UNKNOWN_PARTITION"
 """The one refusal of a producer that passes: its topic has grown and the client does not know yet."""
-TRIMS = 2
-"""How often a dead letter that is too large is made smaller: first its stack goes, then message and user headers."""
-
-
-class Identity(NamedTuple):
-    """Who gives a record up: goes into its dead letter's headers."""
-
-    app: str
-    app_version: str
-    processor: str
-    group: str
-    dead_letter_topic: str
 
 
 class DeadLetter(NamedTuple):
@@ -94,6 +83,7 @@ class Settler:
         chance: Callable[[], float],
         stats: OwnerStats,
         current: Callable[[TopicPartition], PartitionState | None],
+        parking: Parking | None = None,
     ) -> None:
         self._identity = identity
         self._policy = policy
@@ -102,6 +92,7 @@ class Settler:
         self._chance = chance
         self._stats = stats
         self._current = current
+        self._parking = parking
         self.stragglers = Stragglers()
         self._reports: deque[tuple[DeadLetter, Delivery | BrokerError]] = deque()
         self._again: list[tuple[float, int, DeadLetter]] = []
@@ -167,6 +158,8 @@ class Settler:
         state = self._current(lane.partition.partition)
         if key is not None and state is not None:
             state.unblock(key)
+            if self._parking is not None:
+                self._parking.unblock(state.partition, key)
 
     def _apply(self, state: LaneOwner, work: Work, outcome: Outcome) -> None:
         match outcome:
@@ -194,7 +187,10 @@ class Settler:
         delay_s = outcome.delay_s
         if delay_s is None:
             delay_s = self._policy.delay_s(work.attempt, self._chance())
-        state.retry(work, self._clock.monotonic() + delay_s, counts=outcome.counts)
+        due_at = self._clock.monotonic() + delay_s
+        state.retry(work, due_at, counts=outcome.counts)
+        if self._parking is not None:
+            self._parking.failed(work, due_at, delay_s)
         logger.warning(
             "An attempt failed: the record is attempted again, later records of its key wait for it",
             extra={"event": "attempt_failed", "delay_s": round(delay_s, 3), "topic": work.record.topic, **fields},
@@ -204,6 +200,11 @@ class Settler:
 
     def _give_up(self, state: LaneOwner, work: Work, dead: Dead) -> None:
         state.hold(work)
+        if self._parking is None or not self._parking.give_up(work, dead):
+            self.give_up_plainly(work, dead)
+
+    def give_up_plainly(self, work: Work, dead: Dead) -> None:
+        """Produce the dead letter of a head that is held, and settle it when that is confirmed: without a transaction."""
         letter = DeadLetter(work, dead, int(self._clock.time() * 1000))
         self._pending[id(work)] = letter
         self._produce(letter, self._clock.monotonic())
@@ -214,7 +215,10 @@ class Settler:
             return
         reports = self._reports
         try:
-            self._producer.produce(dead_letter(self._identity, letter), lambda report: reports.append((letter, report)))
+            outgoing = dead_letter(
+                self._identity, letter.work.record, letter.work.attempt, letter.dead, letter.at_ms, letter.trims
+            )
+            self._producer.produce(outgoing, lambda report: reports.append((letter, report)))
         except BrokerError as error:
             if _is_the_end(error):
                 # To try again would hold the keys for ever. The record is unsettled: who starts next gives it up anew.
@@ -228,20 +232,7 @@ class Settler:
             return
         self._stats.dead[letter.dead.reason] += 1
         state.settle(letter.work)
-        record = letter.work.record
-        logger.error(
-            "A record was given up: it stands in the dead-letter topic, later records of its key go on",
-            extra={
-                "event": "dead_letter",
-                "topic": record.topic,
-                "partition": record.partition,
-                "offset": record.offset,
-                "reason": letter.dead.reason,
-                "attempts": letter.work.attempt,
-                "error_type": letter.dead.failure.error_type,
-                "dead_letter_topic": self._identity.dead_letter_topic,
-            },
-        )
+        tell_dead(self._identity, letter.work.record, letter.work.attempt, letter.dead)
 
     def _refused(self, letter: DeadLetter, error: BrokerError, now: float) -> None:
         self._stats.dead_failures += 1
@@ -271,38 +262,3 @@ def _is_the_end(error: BrokerError) -> bool:
     if isinstance(error, RecordTooLargeError) or error.code == UNKNOWN_PARTITION:
         return False
     return isinstance(error, FencedError | FatalBrokerError)
-
-
-def dead_letter(identity: Identity, letter: DeadLetter) -> OutgoingRecord:
-    """The record as it goes to the dead-letter topic: key, value, headers and timestamp as they were, and its context.
-
-    The partition is the source's. A letter that was too large loses first its stack, then message and user's headers.
-    """
-    record, failure = letter.work.record, letter.dead.failure
-    context: list[tuple[str, str]] = [
-        (names.GROUP, identity.group),
-        (names.APP, identity.app),
-        (names.APP_VERSION, identity.app_version),
-        (names.PROCESSOR, identity.processor),
-        (names.SOURCE_TOPIC, record.topic),
-        (names.SOURCE_PARTITION, str(record.partition)),
-        (names.SOURCE_OFFSET, str(record.offset)),
-        (names.SOURCE_TIMESTAMP_MS, str(record.timestamp_ms)),
-        (names.ATTEMPTS, str(letter.work.attempt)),
-        (names.REASON, letter.dead.reason),
-        (names.DEAD_AT_MS, str(letter.at_ms)),
-        (names.ERROR_TYPE, failure.error_type),
-    ]
-    if letter.trims < TRIMS:
-        context.append((names.ERROR_MESSAGE, failure.message))
-    if letter.trims < 1 and failure.stack:
-        context.append((names.ERROR_STACK, failure.stack))
-    kept: Headers = record.headers if letter.trims < TRIMS else ()
-    return OutgoingRecord(
-        identity.dead_letter_topic,
-        record.key,
-        record.value,
-        kept + tuple((name, value.encode()) for name, value in context),
-        record.partition,
-        record.timestamp_ms,
-    )

@@ -23,6 +23,8 @@ class OwnerStats:
         self.dead_failures = 0
         self.commits: Counter[str] = Counter()
         self.rebalances: Counter[str] = Counter()
+        self.transactions: Counter[str] = Counter()
+        self.parked = 0
         self.flips = 0
         self.running = 0
         self.buffered = 0
