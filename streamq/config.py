@@ -13,7 +13,7 @@ from streamq.model.errors import ConfigError
 from streamq.model.ports import GroupProtocol
 
 Ordering = Literal["key", "partition", "none"]
-OnDead = Literal["skip"]
+OnDead = Literal["skip", "chain", "hold"]
 Start = Literal["earliest", "latest"] | datetime
 
 MIB: Final = 1024 * 1024
@@ -45,6 +45,10 @@ class ProcessorConfig:
 
     `concurrency` is the number of attempts at once in a worker process; `ordering` which records wait for each other;
     `timeout_s` how long an attempt may run (None: without limit); `start` where a group begins that has no offsets yet.
+    A record whose next attempt is due later than in `park_after_s` waits in the retry topic, and its key with it, so
+    that it holds up nothing else of its partition (None: it waits in its place, always). `on_dead` says what becomes of
+    a key when a record of it is given up: "skip", later records go on; "chain", they follow it into the dead-letter
+    topic until it is redriven; "hold", they stand still until an operator releases them.
     `max_buffered_records` bounds the unsettled records of one partition, `max_buffered_bytes` their bytes over all
     partitions of one worker.
 
@@ -55,6 +59,7 @@ class ProcessorConfig:
     concurrency: int = 64
     ordering: Ordering = "key"
     timeout_s: float | None = None
+    park_after_s: float | None = 5.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     on_dead: OnDead = "skip"
     start: Start = "earliest"
@@ -67,9 +72,13 @@ class ProcessorConfig:
         _positive("timeout_s", self.timeout_s)
         if not isinstance(self.retry, RetryPolicy):
             raise ConfigError(f"retry is {self.retry!r}: use a RetryPolicy")
-        if self.on_dead in {"chain", "hold"}:
-            raise ConfigError(f"on_dead is {self.on_dead!r}: this version knows 'skip' only (later records go on)")
         _one_of("on_dead", self.on_dead, get_args(OnDead))
+        if self.on_dead != "skip" and self.ordering != "key":
+            raise ConfigError(
+                f"on_dead is {self.on_dead!r} with ordering {self.ordering!r}: what it does to a key's later records "
+                "needs ordering 'key'; use on_dead 'skip'"
+            )
+        _positive("park_after_s", self.park_after_s)
         self._check_start()
         _whole("max_buffered_records", self.max_buffered_records, least=10, most=1_000_000)
         _whole("max_buffered_bytes", self.max_buffered_bytes, least=64 * 1024)

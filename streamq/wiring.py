@@ -69,7 +69,9 @@ def make_owner(
     identity = Identity(app.name, app.version, processor.name, name, processor.dead_letter_topic)
 
     def topics() -> int:
-        return ensure_processor_topics(admin, processor, create=worker.create_topics, timeout_s=START_TIMEOUT_S)
+        return ensure_processor_topics(
+            admin, processor, create=worker.create_topics, timeout_s=START_TIMEOUT_S, group=group
+        )
 
     return Owner(
         OwnerParts(
@@ -186,7 +188,9 @@ def begin(
     while True:
         try:
             timeout_s = min(ASK_TIMEOUT_S, max(1.0, deadline.remaining_s()))
-            partitions = ensure_processor_topics(admin, processor, create=worker.create_topics, timeout_s=timeout_s)
+            partitions = ensure_processor_topics(
+                admin, processor, create=worker.create_topics, timeout_s=timeout_s, group=group
+            )
             source, start = processor.topic.name, processor.config.start
             begin_group(admin, group or processor.group, source, partitions, start, timeout_s)
         except RetriableError:

@@ -25,9 +25,9 @@ def create(
     bootstrap_servers: Brokers = None,
     json: Json = False,
 ) -> None:
-    """Create the topics that are missing: those the app declares, and its processors' dead-letter topics.
+    """Create the topics that are missing: those the app declares, and its processors' retry and dead-letter topics.
 
-    A dead-letter topic with fewer partitions than its source is extended.
+    A retry or dead-letter topic with fewer partitions than its source is extended.
     """
     from streamq.ops import topic_check
 
@@ -55,8 +55,8 @@ def _print_commands(found: Opened, json: bool) -> None:
     typer.echo("\n".join(commands) if commands else "nothing is missing")
     if missing & {one.topic.name for one in found.app.processors.values()}:
         typer.echo(
-            "dead-letter topics follow the settings that their sources get from the broker: run `streamq topics check` "
-            "afterwards",
+            "retry and dead-letter topics follow the settings that their sources get from the broker: "
+            "run `streamq topics check` afterwards",
             err=True,
         )
 

@@ -10,7 +10,7 @@ import msgspec
 from streamq.model.ports import AdminPort
 from streamq.model.records import TopicInfo, TopicSpec
 from streamq.ops.asking import TIMEOUT_S
-from streamq.ops.topics import create_command, derived_spec, grow_command, replicate_command
+from streamq.ops.topics import create_command, derived_spec, derived_topics, grow_command, replicate_command
 from streamq.tasks.processor import Processor
 from streamq.tasks.topic import AnyTopic
 
@@ -48,8 +48,8 @@ def wanted(admin: AdminPort, topics: Iterable[AnyTopic], processors: Iterable[Pr
     derived = []
     for processor in processors:
         source, config = _source(admin, processor.topic.spec)
-        spec = derived_spec(processor.dead_letter_topic, source, config)
-        derived.append(Wanted(spec, f"dead letters of {processor.name}"))
+        for one in derived_topics(processor):
+            derived.append(Wanted(derived_spec(one.name, source, config), f"{one.holds} of {processor.name}"))
     return [*declared, *derived]
 
 
@@ -82,7 +82,7 @@ Done = Literal["created", "extended", "there already"]
 
 
 def create(admin: AdminPort, topics: Iterable[AnyTopic], processors: Iterable[Processor]) -> dict[str, Done]:
-    """Create what is missing, and give a dead-letter topic the partitions that it lacks. What was done, by name.
+    """Create what is missing, and give a derived topic the partitions that it lacks. What was done, by name.
     Blocks. A declared topic is never extended: its keys would move to other partitions."""
     done = {topic.name: _created(admin, topic.spec) for topic in topics}
     # What is derived follows its source's settings: they are asked for once the source is there.

@@ -1,11 +1,13 @@
-"""Topics as an app needs them: what it declares, and the dead-letter topics that follow from its processors."""
+"""Topics as an app needs them: what it declares, and the retry and dead-letter topics that follow from its
+processors."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
+from streamq.model import names
 from streamq.model.errors import TopicConfigError
 from streamq.model.ports import AdminPort
 from streamq.model.records import TopicInfo, TopicSpec
@@ -14,7 +16,7 @@ from streamq.tasks.processor import Processor
 logger = logging.getLogger(__name__)
 
 HEADER_ROOM_BYTES: Final = 64 * 1024
-"""A dead letter is its record and its context: so much larger than the source's records it may be."""
+"""A dead letter or a parked record is its record and its context: so much larger than the source's it may be."""
 
 DERIVED_CONFIG: Final[Mapping[str, str]] = {
     "cleanup.policy": "delete",
@@ -60,22 +62,48 @@ def derived_spec(name: str, source: TopicInfo, source_config: Mapping[str, str])
     return TopicSpec(name, source.partitions, source.replication_factor, config)
 
 
-def ensure_processor_topics(admin: AdminPort, processor: Processor, *, create: bool, timeout_s: float) -> int:
-    """See that a processor's source exists and that its dead-letter topic reaches as far. Blocks. Returns the source's
-    partition count. More partitions in the dead-letter topic are accepted; other settings are for `topics check`.
+class Derived(NamedTuple):
+    """A topic that follows from a processor: what it is and what it holds, in the operator's words."""
+
+    name: str
+    kind: str
+    holds: str
+
+
+def derived_topics(processor: Processor, group: str | None = None) -> Sequence[Derived]:
+    """The topics that follow from a processor; with `group` those of a replay of it, which parks by itself and gives up
+    into the processor's dead-letter topic."""
+    found = [Derived(processor.dead_letter_topic, "dead-letter topic", "dead letters")]
+    if processor.has_journal:
+        name = processor.retry_topic if group is None else names.retry_topic(group)
+        found.append(Derived(name, "retry topic", "parked records"))
+    return found
+
+
+def ensure_processor_topics(
+    admin: AdminPort, processor: Processor, *, create: bool, timeout_s: float, group: str | None = None
+) -> int:
+    """See that a processor's source exists and that the topics derived from it reach as far: dead letters, and what is
+    parked of the processor's group or of `group`, a replay's. Blocks. Returns the source's partition count: that many
+    every derived topic has. More partitions in a derived topic are accepted; other settings are for `topics check`.
 
     Raises:
         TopicConfigError: a topic is missing or has too few partitions, and `create` is False; with the command.
         BrokerError: the broker did not answer, or refused.
     """
     source = _ensure_source(admin, processor, create, timeout_s)
-    name = processor.dead_letter_topic
-    found = admin.describe_topics([name], timeout_s)[name]
-    if found is None:
-        spec = derived_spec(name, source, admin.topic_config(source.name, timeout_s))
-        _create(admin, spec, create, timeout_s, f"dead-letter topic {name} of processor {processor.name}")
-    elif found.partitions < source.partitions:
-        _grow(admin, processor, found, source.partitions, create, timeout_s)
+    derived = derived_topics(processor, group)
+    found = admin.describe_topics([one.name for one in derived], timeout_s)
+    config: Mapping[str, str] | None = None
+    for one in derived:
+        there = found[one.name]
+        if there is None:
+            if config is None:
+                config = admin.topic_config(source.name, timeout_s)
+            spec = derived_spec(one.name, source, config)
+            _create(admin, spec, create, timeout_s, f"{one.kind} {one.name} of processor {processor.name}")
+        elif there.partitions < source.partitions:
+            _grow(admin, one.kind, there, source, create, timeout_s)
     return source.partitions
 
 
@@ -104,16 +132,15 @@ def _create(admin: AdminPort, spec: TopicSpec, create: bool, timeout_s: float, w
         )
 
 
-def _grow(
-    admin: AdminPort, processor: Processor, found: TopicInfo, wanted: int, create: bool, timeout_s: float
-) -> None:
+def _grow(admin: AdminPort, kind: str, found: TopicInfo, source: TopicInfo, create: bool, timeout_s: float) -> None:
     if not create:
         raise TopicConfigError(
-            f"dead-letter topic {found.name} has {found.partitions} partitions, its source {processor.topic.name} has "
-            f"{wanted}, and changing topics is forbidden here: run `{grow_command(found.name, wanted)}`"
+            f"{kind} {found.name} has {found.partitions} partitions, its source {source.name} has "
+            f"{source.partitions}, and changing topics is forbidden here: "
+            f"run `{grow_command(found.name, source.partitions)}`"
         )
-    admin.add_partitions(found.name, wanted, timeout_s)
+    admin.add_partitions(found.name, source.partitions, timeout_s)
     logger.info(
-        "A dead-letter topic is extended to its source's partitions",
-        extra={"event": "topic_extended", "topic": found.name, "partitions": wanted},
+        "A derived topic is extended to its source's partitions",
+        extra={"event": "topic_extended", "topic": found.name, "partitions": source.partitions},
     )

@@ -22,8 +22,15 @@ class Processor:
     handler: Handler
     config: ProcessorConfig
     dead_letter_topic: str
+    retry_topic: str
     shape: Shape
     place: str
+
+    @property
+    def has_journal(self) -> bool:
+        """Whether its group has a retry topic. Under `ordering="partition"` nothing is parked: the only lane is the
+        partition itself."""
+        return self.config.ordering != "partition"
 
 
 def make_processor(app: str, topic: AnyTopic, handler: object, name: str | None, config: ProcessorConfig) -> Processor:
@@ -44,4 +51,5 @@ def make_processor(app: str, topic: AnyTopic, handler: object, name: str | None,
     if not callable(handler):
         raise ConfigError(f"handler of processor {wanted!r} is {handler!r}: use a function")
     group = names.group_name(app, wanted)
-    return Processor(wanted, group, topic, handler, config, names.dead_letter_topic(group), shape, place_of(handler))
+    dead_letters, retry = names.dead_letter_topic(group), names.retry_topic(group)
+    return Processor(wanted, group, topic, handler, config, dead_letters, retry, shape, place_of(handler))

@@ -15,6 +15,7 @@ from streamq.testing import MemoryCluster
 from .conftest import Call, Shop
 
 DLQ = "shop.charge.dlq"
+RETRY = "shop.charge.retry"
 
 
 def bury(cluster: MemoryCluster, value: bytes, reason: bytes = b"rejected", key: bytes = b"k") -> None:
@@ -42,19 +43,19 @@ def test_topics_are_created_checked_and_listed(shop: Shop, call: Call) -> None:
     assert dry.code == 0
     assert f"--create --topic {DLQ} --partitions 2 --config cleanup.policy=delete" in dry.out
     assert "run `streamq topics check` afterwards" in dry.err
-    assert len(json.loads(call("topics", "create", "shop:app", "--dry-run", "--json").out)) == 3
+    assert len(json.loads(call("topics", "create", "shop:app", "--dry-run", "--json").out)) == 4
     assert shop.cluster.partitions("orders") == []
     assert "created  orders\n" in call("topics", "create", "shop:app").out
     assert json.loads(call("topics", "create", "shop:app", "--json").out) == dict.fromkeys(
-        ["orders", "counts", DLQ], "there already"
+        ["orders", "counts", DLQ, RETRY], "there already"
     )
     assert call("topics", "create", "shop:app", "--dry-run").out == "nothing is missing\n"
     shop.cluster.admin().add_partitions("orders", 4, 1.0)
     assert f"--alter --topic {DLQ} --partitions 4" in call("topics", "create", "shop:app", "--dry-run").out
-    assert f"extended  {DLQ}\n" in call("topics", "create", "shop:app").out
-    assert call("topics", "check", "shop:app") == (0, "all 3 topics are as the app needs them\n", "")
+    assert f"extended  {DLQ}\nextended  {RETRY}\n" in call("topics", "create", "shop:app").out
+    assert call("topics", "check", "shop:app") == (0, "all 4 topics are as the app needs them\n", "")
     rows = json.loads(call("topics", "list", "shop:app", "--json").out)
-    assert {row["topic"]: row["partitions"] for row in rows} == {"orders": 4, "counts": 1, DLQ: 4}
+    assert {row["topic"]: row["partitions"] for row in rows} == {"orders": 4, "counts": 1, DLQ: 4, RETRY: 4}
     assert "dead letters of charge" in call("topics", "list", "shop:app").out
 
 

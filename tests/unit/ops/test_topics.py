@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from streamq.config import ProcessorConfig
 from streamq.model.errors import TopicConfigError
 from streamq.model.records import TopicSpec
+from streamq.ops.topic_check import wanted
 from streamq.ops.topics import ensure_processor_topics
 
 from .shop import Shop
 
 DLQ = "shop.charge.dlq"
+RETRY = "shop.charge.retry"
 
 
 def ensure(shop: Shop, *, create: bool = True) -> int:
@@ -21,17 +26,18 @@ def partitions(shop: Shop, topic: str) -> int:
     return len(shop.cluster.partitions(topic))
 
 
-def test_both_topics_are_created(shop: Shop) -> None:
+def test_all_topics_are_created(shop: Shop) -> None:
     assert ensure(shop) == 2
-    assert (partitions(shop, "orders"), partitions(shop, DLQ)) == (2, 2)
+    assert [partitions(shop, name) for name in ("orders", DLQ, RETRY)] == [2, 2, 2]
 
 
-def test_a_dead_letter_topic_follows_its_source(shop: Shop) -> None:
+@pytest.mark.parametrize("derived", [DLQ, RETRY])
+def test_derived_topics_follow_their_source(shop: Shop, derived: str) -> None:
     config = {"max.message.bytes": "2000000", "min.insync.replicas": "1", "retention.ms": "1000"}
     shop.admin.create_topic(TopicSpec("orders", 5, None, config), 1.0)
     assert ensure(shop) == 5
-    found = shop.admin.topic_config(DLQ, 1.0)
-    assert partitions(shop, DLQ) == 5
+    found = shop.admin.topic_config(derived, 1.0)
+    assert partitions(shop, derived) == 5
     assert found["max.message.bytes"] == str(2_000_000 + 64 * 1024), "room for the headers"
     assert {
         name: found[name]
@@ -54,13 +60,14 @@ def test_a_dead_letter_topic_follows_its_source(shop: Shop) -> None:
 
 
 def test_too_few_partitions_are_extended_and_more_are_accepted(shop: Shop) -> None:
-    shop.create("orders", DLQ)
+    shop.create("orders", DLQ, RETRY)
     shop.admin.add_partitions("orders", 4, 1.0)
     assert ensure(shop) == 4
-    assert partitions(shop, DLQ) == 4
+    assert (partitions(shop, DLQ), partitions(shop, RETRY)) == (4, 4)
     shop.admin.add_partitions(DLQ, 9, 1.0)
+    shop.admin.add_partitions(RETRY, 7, 1.0)
     assert ensure(shop, create=False) == 4
-    assert partitions(shop, DLQ) == 9
+    assert (partitions(shop, DLQ), partitions(shop, RETRY)) == (9, 7)
 
 
 def test_where_creating_is_forbidden_the_command_is_told(shop: Shop) -> None:
@@ -73,12 +80,32 @@ def test_where_creating_is_forbidden_the_command_is_told(shop: Shop) -> None:
     assert "--create --topic shop.charge.dlq --partitions 2" in str(told.value)
     assert "--config retention.ms=-1" in str(told.value)
     assert partitions(shop, DLQ) == 0
+    shop.create(DLQ)
+    with pytest.raises(TopicConfigError, match=r"retry topic shop\.charge\.retry of processor charge does") as told:
+        ensure(shop, create=False)
+    assert "--create --topic shop.charge.retry --partitions 2" in str(told.value)
+    assert partitions(shop, RETRY) == 0
 
 
 def test_where_extending_is_forbidden_the_command_is_told(shop: Shop) -> None:
-    shop.create("orders", DLQ)
+    shop.create("orders", DLQ, RETRY)
     shop.admin.add_partitions("orders", 4, 1.0)
-    with pytest.raises(TopicConfigError, match=r"has 2 partitions, its source orders has 4") as told:
-        ensure(shop, create=False)
-    assert f"`kafka-topics.sh --bootstrap-server BROKERS --alter --topic {DLQ} --partitions 4`" in str(told.value)
-    assert partitions(shop, DLQ) == 2
+    for kind, name in (("dead-letter", DLQ), ("retry", RETRY)):
+        with pytest.raises(TopicConfigError, match=f"{kind} topic {name} has 2 partitions, its source orders") as told:
+            ensure(shop, create=False)
+        assert f"`kafka-topics.sh --bootstrap-server BROKERS --alter --topic {name} --partitions 4`" in str(told.value)
+        assert partitions(shop, name) == 2
+        shop.admin.add_partitions(name, 4, 1.0)
+
+
+def test_a_replay_parks_by_itself_and_shares_the_dead_letters(shop: Shop) -> None:
+    own = "shop.charge.replay.r"
+    assert ensure_processor_topics(shop.admin, shop.charge, create=True, timeout_s=5.0, group=own) == 2
+    assert [partitions(shop, name) for name in (DLQ, f"{own}.retry", RETRY)] == [2, 2, 0]
+
+
+def test_a_partition_that_is_one_lane_parks_nothing(shop: Shop) -> None:
+    whole = replace(shop.charge, config=ProcessorConfig(ordering="partition"))
+    assert ensure_processor_topics(shop.admin, whole, create=True, timeout_s=5.0) == 2
+    assert (partitions(shop, DLQ), partitions(shop, RETRY)) == (2, 0)
+    assert [one.purpose for one in wanted(shop.admin, (), [whole])] == ["dead letters of charge"]

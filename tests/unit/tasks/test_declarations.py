@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 import streamq as sq
-from streamq.config import ProcessorConfig
+from streamq.config import OnDead, ProcessorConfig
 from streamq.model.records import TopicSpec
 
 
@@ -74,11 +74,8 @@ def test_a_processor_gets_its_names_from_app_and_function(app: sq.App) -> None:
     async def charge(order: Order, ctx: sq.Context) -> None: ...
 
     processor = app.processors["charge"]
-    assert (processor.name, processor.group, processor.dead_letter_topic) == (
-        "charge",
-        "shop.charge",
-        "shop.charge.dlq",
-    )
+    assert (processor.name, processor.group) == ("charge", "shop.charge")
+    assert (processor.dead_letter_topic, processor.retry_topic) == ("shop.charge.dlq", "shop.charge.retry")
     assert processor.topic is orders
     assert processor.handler is charge
     assert processor.config == ProcessorConfig(concurrency=3, timeout_s=1.5, ordering="partition")
@@ -152,7 +149,11 @@ def test_the_decorator_without_parentheses_is_refused(app: sq.App) -> None:
         ({"concurrency": 1.5}, "concurrency is 1.5: use a whole number"),
         ({"timeout_s": -2}, "timeout_s is -2: use a number above 0"),
         ({"ordering": "random"}, "ordering is 'random': use one of 'key', 'partition', 'none'"),
-        ({"on_dead": "chain"}, "on_dead is 'chain': this version knows 'skip' only"),
+        ({"on_dead": "drop"}, "on_dead is 'drop': use one of 'skip', 'chain', 'hold'"),
+        ({"on_dead": "chain", "ordering": "none"}, "on_dead is 'chain' with ordering 'none': what it does to a key's"),
+        ({"on_dead": "hold", "ordering": "partition"}, "needs ordering 'key'; use on_dead 'skip'"),
+        ({"park_after_s": 0}, "park_after_s is 0: use a number above 0"),
+        ({"park_after_s": "soon"}, "park_after_s is 'soon': use a number above 0"),
         ({"start": datetime.fromisoformat("2026-11-20T08:00")}, "a time without a zone"),
         ({"start": "yesterday"}, "start is 'yesterday': use one of 'earliest', 'latest'"),
         ({"retry": 5}, "retry is 5: use a RetryPolicy"),
@@ -165,6 +166,15 @@ def test_an_option_that_cannot_work_is_refused(app: sq.App, options: dict[str, o
     with pytest.raises(sq.ConfigError) as error:
         declare(app.topic("orders"), **options)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("on_dead", ["skip", "chain", "hold"])
+@pytest.mark.parametrize("park_after_s", [0.5, 5.0, None])
+def test_what_becomes_of_a_failing_key_may_be_chosen(app: sq.App, on_dead: OnDead, park_after_s: float | None) -> None:
+    @app.processor(app.topic("orders"), on_dead=on_dead, park_after_s=park_after_s)
+    def charge(order: bytes) -> None: ...
+
+    assert app.processors["charge"].config == ProcessorConfig(on_dead=on_dead, park_after_s=park_after_s)
 
 
 def test_negative_attempts_are_refused() -> None:
