@@ -36,7 +36,7 @@ class Covered(NamedTuple):
     """How many of the source's partitions the derived topics cover, and which topics these are."""
 
     partitions: int
-    ids: TopicIds
+    ids: TopicIds | None
 
 
 Prepare = Callable[[], Future[Covered]]

@@ -24,11 +24,11 @@ from streamq.runtime.executor import Executor
 from streamq.runtime.gate import StartGate
 from streamq.runtime.intake import Bounds, Intake
 from streamq.runtime.lag_gauge import LagGauge
+from streamq.runtime.letters import Identity
 from streamq.runtime.pacing import BUSY_S, Pacing
 from streamq.runtime.parking import Parking
 from streamq.runtime.report import Report
 from streamq.runtime.sentences import tell_lost, tell_partitions, tell_running
-from streamq.runtime.letters import Identity
 from streamq.runtime.settler import Settler
 from streamq.runtime.stats import OwnerStats
 

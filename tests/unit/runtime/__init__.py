@@ -1,0 +1,1 @@
+"""The runtime's parts, alone."""
