@@ -202,7 +202,7 @@ def test_settings_that_are_not_usable_are_raised_to_the_owner() -> None:
         raise ConfigError("transaction.timeout.ms is 'soon'")
 
     transactor = Transactor(refuse, SystemClock(), "it")
-    transactor.send(batch(b"a"), bench.shop.membership)
+    transactor.send(batch(b"a"), Shop().membership)
     assert transactor.wait(WAIT_S)
     with pytest.raises(ConfigError, match="soon"):
         transactor.take()
