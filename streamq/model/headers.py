@@ -23,6 +23,8 @@ APP_VERSION: Final = "streamq.app.version"
 DEAD_AT_MS: Final = "streamq.dead_at_ms"
 JOURNAL: Final = "streamq.journal"
 """Bytes, not text: what a record of the retry topic is (`core/journal_records`)."""
+MARK: Final = "streamq.mark"
+"""Bytes, not text: a record of the dead-letter topic that says what became of a letter there (`core/marks`)."""
 
 
 def text(headers: Headers, name: str) -> str | None:

@@ -204,7 +204,7 @@ class Settler:
             self.give_up_plainly(work, dead)
 
     def give_up_plainly(self, work: Work, dead: Dead) -> None:
-        """Produce the dead letter of a head that is held, and settle it when that is confirmed: without a transaction."""
+        """Produce the dead letter of a head that is held, and settle it when it is confirmed: without a transaction."""
         letter = DeadLetter(work, dead, int(self._clock.time() * 1000))
         self._pending[id(work)] = letter
         self._produce(letter, self._clock.monotonic())

@@ -20,6 +20,7 @@ HEADERS = {
     "APP_VERSION": "streamq.app.version",
     "DEAD_AT_MS": "streamq.dead_at_ms",
     "JOURNAL": "streamq.journal",
+    "MARK": "streamq.mark",
 }
 
 METRICS = {
