@@ -41,7 +41,7 @@ _OF_PARTITION: Final = frozenset(
     }
 )
 # librdkafka names the partition in words: "...: topic((null))[3](Broker: Unknown topic or partition) (after 3ms)".
-_NAMED: Final = re.compile(r"([a-zA-Z0-9._-]+)\([^()]*(?:\(null\))?\)\[(\d+)\]\(")
+_NAMED: Final = re.compile(r"([a-zA-Z0-9._-]+)(?:\((?:[^()]|\(null\))*\))?\[(\d+)\]\(")
 
 
 class Sending:

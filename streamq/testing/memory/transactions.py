@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple, cast
 
-from streamq.model.clock import Deadline
 from streamq.model.errors import (
     BrokerError,
     FatalBrokerError,
@@ -33,7 +32,6 @@ from streamq.testing.memory.groups import Member
 from streamq.testing.memory.world import World, unreachable
 
 SEND_S: Final = 4.0
-END_S: Final = 5.0
 _OF_RECORD: Final = frozenset({"INVALID_TIMESTAMP", "INVALID_RECORD"})
 
 
@@ -198,12 +196,13 @@ class MemoryTransactions:
     def _await_brokers(self) -> bool:
         """Wait while nobody answers, or while the last commit's markers are still to come. Whether that ended."""
         world = self._world
+        world.run_due()
 
         def ready() -> bool:
             with world.lock:
                 return not world.is_away and not world.transactions.is_deciding(self._id)
 
-        return ready() or world.wait_until(ready, Deadline(world.clock, SEND_S).remaining_s())
+        return world.wait_until(ready, SEND_S)
 
     @property
     def _what(self) -> str:
