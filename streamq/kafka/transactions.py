@@ -13,7 +13,8 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from streamq.kafka.batches import Sending
 from streamq.kafka.errors import config_error, from_exception, to_error
-from streamq.kafka.logs import LibrdkafkaLog, logger
+from streamq.kafka.logs import logger
+from streamq.kafka.refusals import Refusals
 from streamq.kafka.settings import Settings
 from streamq.kafka.topics import KnownTopics
 from streamq.model.clock import Deadline, SystemClock
@@ -56,6 +57,7 @@ class KafkaTransactions:
         self._over: BrokerError | None = None
         self._beginning = False
         self._topics = KnownTopics()
+        self._refusals = Refusals()
 
     # The session
 
@@ -75,7 +77,7 @@ class KafkaTransactions:
     def _made(self) -> Producer:
         self._drop()
         try:
-            return Producer({**self._settings, "error_cb": self._on_error}, logger=LibrdkafkaLog())
+            return Producer({**self._settings, "error_cb": self._on_error}, logger=self._refusals)
         except (KafkaException, ValueError, TypeError) as error:
             raise config_error(error, self._settings) from error
 
@@ -100,6 +102,7 @@ class KafkaTransactions:
         refused = self._topics.refusal(producer, batch)
         if refused is not None:
             return refused
+        self._refusals.take()
         self._step("before_begin")
         sending = Sending(producer, batch, Deadline(SystemClock(), SEND_S))
         try:
@@ -109,7 +112,7 @@ class KafkaTransactions:
             return self._abort(producer, batch, self._reason(error.args[0], sending))
         refused = sending.refusal()
         if refused is not None:
-            return self._abort(producer, batch, refused)
+            return self._abort(producer, batch, self._named(refused))
         self._step("before_commit")
         return self._commit(producer, batch, sending)
 
@@ -183,10 +186,11 @@ class KafkaTransactions:
         typed = to_error(error, self._what)
         if isinstance(typed, StaleMemberError) or error.code() == KafkaError.FENCED_INSTANCE_ID:
             return Stale(typed)
-        blamed = sending.blamed()
-        if blamed is not None:
-            return blamed
-        return Aborted(typed, None, sending.culprit(error))
+        return self._named(sending.blamed() or Aborted(typed, None, sending.culprit(error)))
+
+    def _named(self, reason: Aborted) -> Aborted:
+        """The same, with the culprit that only the log has named."""
+        return reason if reason.partition is not None else self._refusals.take() or reason
 
     def _unknown(self, how: str, code: str) -> OutcomeUnknown:
         error = OutcomeUnknownError(f"{self._what}: {how}", code=code)

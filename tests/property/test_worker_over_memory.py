@@ -41,7 +41,8 @@ class Site:
         self.app = sq.App("site", clients=self.cluster)
         topic = self.app.topic("work", value=bytes, partitions=PARTITIONS)
         policy = sq.RetryPolicy(max_attempts=3, backoff_s=0.5, jitter=0.0)
-        self.app.processor(topic, name="it", concurrency=4, retry=policy)(self.handle)
+        park_after_s = self.rnd.choice((None, 0.2, 0.2, 0.2))
+        self.app.processor(topic, name="it", concurrency=4, retry=policy, park_after_s=park_after_s)(self.handle)
         self.processor = self.app.processors["it"]
         self.producer, self.admin = self.cluster.producer(), self.cluster.admin()
         self.workers: list[tuple[Owner, MemoryConsumer]] = []
@@ -127,6 +128,9 @@ class Site:
             (0.010, lambda: faults.refuse_commits(rnd.randint(1, 2))),
             (0.005, lambda: faults.lose_commit_answers(1, applied=rnd.random() < 0.5)),
             (0.005, lambda: faults.delay_commits(rnd.random() * 3)),
+            (0.010, lambda: faults.refuse_transactions(rnd.randint(1, 2))),
+            (0.010, lambda: faults.lose_transaction_answers(1, committed=rnd.random() < 0.5)),
+            (0.005, lambda: faults.delay_decisions(rnd.random() * 3)),
             (0.005, lambda: self.clock.advance(12.0)),  # everybody stood still, beyond the session time-out
         ]
         chance = rnd.random()
@@ -147,10 +151,12 @@ class Site:
             for owner, _ in self.workers:
                 owner.tick(0.0)
             self.clock.advance(0.25)
-            if self.committed() == self.ends():
+            self.note_dead_letters()
+            if self.committed() == self.ends() and all(
+                place in self.over for each in self.order.values() for place in each
+            ):
                 break
         assert self.committed() == self.ends()
-        self.note_dead_letters()
         for key, places in self.order.items():
             assert [place for place in places if place not in self.over] == [], "nothing is lost"
             times = [self.over[place] for place in places]

@@ -33,6 +33,7 @@ from streamq.testing.memory.world import World, unreachable
 
 SEND_S: Final = 4.0
 _OF_RECORD: Final = frozenset({"INVALID_TIMESTAMP", "INVALID_RECORD"})
+_OF_PARTITION: Final = frozenset({"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_PARTITION", "TOPIC_AUTHORIZATION_FAILED"})
 
 
 class MemoryMembership(NamedTuple):
@@ -99,7 +100,7 @@ class MemoryTransactions:
     def _refusal(self, batch: Batch) -> Aborted | None:
         """What a client finds before it begins."""
         if not self._await_brokers():
-            return Aborted(unreachable(self._what))
+            return Aborted(self._unanswered())
         places = [_place(outgoing) for outgoing in batch.records]
         for place in [*places, *batch.points]:
             if self._world.topics.log(place) is None:
@@ -148,7 +149,7 @@ class MemoryTransactions:
         if not batch.points:
             return None
         if not self._await_brokers():
-            return Aborted(unreachable(self._what))
+            return Aborted(self._unanswered())
         world = self._world
         with world.lock:
             member, generation = membership
@@ -163,7 +164,7 @@ class MemoryTransactions:
     def _commit(self, fault: Fault | None, places: Sequence[Offset]) -> TransactionResult:
         world = self._world
         if not self._await_brokers():
-            return self._unknown(unreachable(self._what))
+            return self._unknown(self._unanswered())
         lost = fault.error if fault is not None else None
         delay_s = fault.delay_s if fault is not None else 0.0
         if fault is None or lost is None or fault.happens:
@@ -183,7 +184,7 @@ class MemoryTransactions:
 
     def _abort(self, reason: Aborted | Stale) -> TransactionResult:
         if not self._await_brokers():
-            return self._unknown(unreachable(self._what))
+            return self._unknown(self._unanswered())
         with self._world.lock:
             self._world.transactions.end(self._id, self._epoch, commit=False)
         return reason
@@ -203,6 +204,11 @@ class MemoryTransactions:
                 return not world.is_away and not world.transactions.is_deciding(self._id)
 
         return world.wait_until(ready, SEND_S)
+
+    def _unanswered(self) -> RetriableError:
+        if self._world.is_away:
+            return unreachable(self._what)
+        return RetriableError(f"{self._what}: the last one is still being ended", code="CONCURRENT_TRANSACTIONS")
 
     @property
     def _what(self) -> str:
@@ -230,5 +236,4 @@ def _place(outgoing: OutgoingRecord) -> TopicPartition:
 def _blaming(error: BrokerError, number: int, place: TopicPartition) -> Aborted:
     if isinstance(error, RecordTooLargeError) or error.code in _OF_RECORD:
         return Aborted(error, number, place)
-    gone = error.code in {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_PARTITION"}
-    return Aborted(error, None, place if gone else None)
+    return Aborted(error, None, place if error.code in _OF_PARTITION else None)

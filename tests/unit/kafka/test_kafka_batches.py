@@ -12,8 +12,9 @@ from streamq.kafka import settings as rules
 from streamq.kafka.batches import Sending
 from streamq.kafka.logs import LibrdkafkaLog
 from streamq.kafka.membership import is_member
+from streamq.kafka.refusals import Refusals
 from streamq.model.clock import Deadline, SystemClock
-from streamq.model.errors import ConfigError, InvariantError
+from streamq.model.errors import ConfigError, FatalBrokerError, InvariantError
 from streamq.model.records import CommitPoint, NextOffset, OutgoingRecord, TopicPartition
 from streamq.model.transactions import Batch
 
@@ -75,6 +76,19 @@ def test_the_partition_that_is_named_in_words_is_the_culprit(said: str, named: i
 def test_metadata_too_large_that_nobody_names_is_the_longest() -> None:
     error = KafkaError(KafkaError.OFFSET_METADATA_TOO_LARGE, "too large")
     assert sending(5, 4096, 9).culprit(error) == TopicPartition("orders", 1)
+
+
+def test_a_partition_that_only_the_log_names_is_the_culprit_once() -> None:
+    refusals = Refusals()
+    words = 'TxnCoordinator/1: Failed to add partition "{}" [{}] to transaction: Broker: {}'
+    for topic, number, cause in (("r", 0, "Operation not attempted"), ("d", 2, "Topic authorization failed")):
+        refusals.log(20, "%s %s %s", "ADDPARTS", "[rdkafka#producer-1]", words.format(topic, number, cause))
+    found = refusals.take()
+    assert found is not None
+    assert (found.record, found.partition) == (None, TopicPartition("d", 2))
+    assert isinstance(found.error, FatalBrokerError)
+    assert "grant" in str(found.error)
+    assert refusals.take() is None
 
 
 def test_a_record_without_a_partition_is_a_bug() -> None:
