@@ -22,6 +22,7 @@ from streamq.model.records import Latest, NextOffset, TopicPartition, TopicSpec
 from tests.contract.backend import ABORTED, COMMITTED
 
 SESSION_S: Final = 3.0
+HEARTBEAT_S: Final = 0.2
 ANSWER_S: Final = 10.0
 LOOK_AGAIN_S: Final = 0.05
 ROLL_MS: Final = 50
@@ -62,11 +63,12 @@ class KafkaBackend:
 
     def consumer(self, group: str, *, instance_id: str | None = None) -> ConsumerPort:
         """A member that leaves, as librdkafka has it, when it was not polled for so long: what `expel` needs, since a
-        thread of librdkafka sends heartbeats as long as the process lives."""
-        options = ConsumerOptions(group, "contract", self.protocol, instance_id, SESSION_S, SESSION_S / 3)
+        thread of librdkafka sends heartbeats as long as the process lives. With a heartbeat members hear of a
+        rebalance, so these are frequent."""
+        options = ConsumerOptions(group, "contract", self.protocol, instance_id, SESSION_S, HEARTBEAT_S)
         settings = rules.consumer(self._bootstrap, {}, options)
         settings["max.poll.interval.ms"] = int(SESSION_S * 1000)
-        settings["topic.metadata.refresh.interval.ms"] = 1000  # new partitions are seen soon
+        settings["topic.metadata.refresh.interval.ms"] = 200  # new partitions are seen soon
         consumer = KafkaConsumer(settings, self._bootstrap)
         self._consumers.append(consumer)
         return consumer
