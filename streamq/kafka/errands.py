@@ -15,8 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaException
@@ -35,7 +34,8 @@ class Errands:
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
         self._owner = threading.get_ident()
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._to_wake: dict[tuple[str, int], KafkaPartition] = {}  # the owner adds, the thread takes: one step each
         self._thread = threading.Thread(target=self._run, name="streamq-errands", daemon=True)
         self._started = False
 
@@ -47,8 +47,10 @@ class Errands:
 
     def wake(self, places: Sequence[KafkaPartition]) -> None:
         """librdkafka's thread for a broker sees what was resumed when it next wakes: up to a second later, if it has
-        nothing else to fetch there. A question to the partition's leader wakes it. Other errands come first."""
-        self._send(partial(self._wake, places))
+        nothing else to fetch there. A question to the partition's leader wakes it. Other errands come first, and a
+        partition that is to be woken already is asked about once."""
+        self._to_wake.update({(place.topic, place.partition): place for place in places})
+        self._send(_nothing)
 
     def close(self) -> threading.Thread:
         """Leave the group and end the consumer when all is done that was sent. Returns the thread that does it."""
@@ -56,7 +58,7 @@ class Errands:
         self._jobs.put(None)
         return self._thread
 
-    def _send(self, job: Callable[[], None]) -> None:
+    def _send(self, job: Callable[[], object]) -> None:
         self._jobs.put(job)
         if not self._started:
             self._started = True
@@ -65,12 +67,21 @@ class Errands:
 
     def _run(self) -> None:
         _identity.set(self._owner)
-        while (job := self._jobs.get()) is not None:
+        while True:
+            try:
+                job = self._jobs.get(block=not self._to_wake)
+            except Empty:
+                _, place = self._to_wake.popitem()
+                self._ask(place)
+                continue
+            if job is None:
+                return
             job()
 
-    def _wake(self, places: Sequence[KafkaPartition]) -> None:
-        for place in places:
-            with suppress(KafkaException, RuntimeError):  # no answer, or closed: it only comes a little later then
-                self._consumer.get_watermark_offsets(place, timeout=_WAKE_S)
-            if not self._jobs.empty():
-                return
+    def _ask(self, place: KafkaPartition) -> None:
+        with suppress(KafkaException, RuntimeError):  # no answer, or closed: it only comes a little later then
+            self._consumer.get_watermark_offsets(place, timeout=_WAKE_S)
+
+
+def _nothing() -> None:
+    """Lets the thread look."""
