@@ -33,17 +33,18 @@ class Kill(NamedTuple):
 
 @dataclass
 class Cost:
-    """What one kill cost: `repeats` of records that had ended in the process, the earliest `oldest_s` before the kill,
-    and `bound`, those that had ended since the last moment at which a commit was due to have been answered, `due_s`
-    before it."""
+    """What one kill cost: `repeated` are the records that had ended in the process and were started again (in all
+    `starts` times: whoever did so may have been killed, too), the earliest `oldest_s` before the kill. `bound` counts
+    those that had ended since the last moment at which a commit was due to have been answered, `due_s` before it."""
 
     due_s: float
-    repeats: int = 0
+    starts: int = 0
+    repeated: set[Place] = field(default_factory=set)
     oldest_s: float = 0.0
     bound: int = 0
 
     def __str__(self) -> str:
-        return f"{self.repeats} of {self.bound} (of the last {self.oldest_s:.2f} of {self.due_s:.2f} s)"
+        return f"{len(self.repeated)} of {self.bound} (of the last {self.oldest_s:.2f} of {self.due_s:.2f} s)"
 
 
 @dataclass
@@ -63,7 +64,7 @@ class Verdict:
     @property
     def repeats_of_killed(self) -> int:
         """All that kills explain."""
-        return sum(cost.repeats for cost in self.costs.values())
+        return sum(cost.starts for cost in self.costs.values())
 
     def summary(self) -> str:
         """One line for the report."""
@@ -148,5 +149,6 @@ def _check_start(
         verdict.repeats += 1
         if killed_at.get(done.pid, line.at + 1) <= line.at:
             cost = verdict.costs[done.pid]
-            cost.repeats += 1
+            cost.starts += 1
+            cost.repeated.add(line.place)
             cost.oldest_s = max(cost.oldest_s, (killed_at[done.pid] - done.at) / 1e9)
