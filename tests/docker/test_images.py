@@ -47,7 +47,16 @@ def test_the_worker_image_works(kafka_bootstrap: str, monkeypatch: pytest.Monkey
 def worker(bootstrap: str, port: int) -> Iterator[str]:
     """The name of a container that works for topologies.orders and serves `/ready` on a port of this machine."""
     name = f"streamq-test-{os.getpid()}"
-    options = ["--detach", "--network", "host", "--name", name, "--env", f"STREAMQ_BOOTSTRAP_SERVERS={bootstrap}"]
+    options = [
+        "--detach",
+        "--init",
+        "--network",
+        "host",
+        "--name",
+        name,
+        "--env",
+        f"STREAMQ_BOOTSTRAP_SERVERS={bootstrap}",
+    ]
     docker("run", *options, "streamq-worker", "topologies.orders:app", "--http", str(port))
     try:
         yield name
