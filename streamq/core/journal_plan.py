@@ -307,7 +307,8 @@ class Planner:
     def _anew(self) -> None:
         """The oldest of what is live comes to the end, so that the beginning can be deleted."""
         parked, policy = self._parked, self._parked.policy
-        if parked.end - parked.start <= 2 * parked.live + policy.slack:
+        # From the oldest live record, not from the beginning: what lies below is deleted without this, or cannot be.
+        if parked.end - parked.oldest <= 2 * parked.live + policy.slack:
             return
         places = parked.index.oldest(policy.batch_records // 2)
         moved: set[LaneKey] = set()

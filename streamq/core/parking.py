@@ -16,11 +16,12 @@ Nothing here does I/O, waits, or knows the time. Belongs to the owner thread.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, assert_never
+from typing import assert_never
 
 from streamq.core.journal_batch import JournalBatch, ParkPolicy
 from streamq.core.journal_index import JournalIndex
 from streamq.core.journal_records import Entry, JournalRecord, KeyState, Request, Settled, Waits
+from streamq.core.key_states import GivenUp, Leaving, OnDead, Standing
 from streamq.core.lanes import RUNNING, WAITING, WHOLE_PARTITION, Lane, LaneKey, Work
 from streamq.core.offset_map import JournalMark
 from streamq.core.parked_heads import ParkedHeads, ParkedWork
@@ -28,29 +29,6 @@ from streamq.core.partition import PartitionState, Phase
 from streamq.core.requests import OpenRequests
 from streamq.model.errors import InvariantError, JournalError
 from streamq.model.outcomes import Dead
-
-OnDead = Literal["skip", "chain", "hold"]
-
-
-class Standing(NamedTuple):
-    """What holds for a key, and where the journal says so."""
-
-    state: KeyState
-    place: int
-
-
-class GivenUp(NamedTuple):
-    """The head of a lane, whose dead letter is to be written."""
-
-    work: Work
-    dead: Dead
-
-
-class Leaving(NamedTuple):
-    """A failed head that waits: in its lane until `due_at` (monotonic), or from there on in the journal."""
-
-    due_at: float
-    next_at_ms: int
 
 
 class ParkedLanes:
@@ -84,7 +62,6 @@ class ParkedLanes:
         self.letters: dict[LaneKey, GivenUp] = {}
         self.excluded: dict[LaneKey, int] = {}
         self.batch: JournalBatch | None = None
-        self.start = 0
         self.end = 0
         self._read = 0
         self._began = False
@@ -108,9 +85,8 @@ class ParkedLanes:
         self._read = max(self._read, place + 1)
         self.end = max(self.end, self._read)
 
-    def reach(self, start: int, end: int) -> None:
-        """The journal begins at `start` and everything below `end` was read or is a marker."""
-        self.start = max(self.start, start)
+    def reach(self, end: int) -> None:
+        """Everything in the journal below `end` was read, was deleted, or is a marker."""
         self._read = max(self._read, end)
         self.end = max(self.end, end)
 
@@ -302,6 +278,12 @@ class ParkedLanes:
         """Nothing more starts: the source's state is stopped or closed. Idempotent."""
         self.state.scheduler.drop(self.heads)
 
+    def close(self) -> list[Lane]:
+        """The epoch is over (close the source's state first). Returns the lanes of which an entry still runs: it
+        occupies its key until it ends."""
+        self.stop()
+        return [lane for lane in self.heads.lanes.values() if lane.state is RUNNING]
+
     # Transactions
 
     @property
@@ -386,10 +368,13 @@ class ParkedLanes:
         """How many records of the journal are needed."""
         return self.index.live + len(self.standing) + len(self.requests)
 
+    @property
+    def oldest(self) -> int:
+        """Where the first of them stands; the end if there is none."""
+        states = [standing.place for standing in self.standing.values()]
+        return min([*self.index.oldest(1), *self.requests.places(), *states, self.end])
+
     def trim_point(self) -> int:
         """Below this the journal may be deleted: everything there is settled, written so, and read."""
-        needed = [*self.index.oldest(1), *self.heads.pending, *self.requests.places(), self._read]
-        needed += [standing.place for standing in self.standing.values()]
-        if self.batch is not None:
-            needed += self.batch.gone
-        return min(needed)
+        unwritten = self.batch.gone if self.batch is not None else ()
+        return min([self.oldest, self._read, *self.heads.pending, *unwritten])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 
 from streamq.core.journal_batch import ParkPolicy
-from streamq.core.parking import OnDead
+from streamq.core.key_states import OnDead
 from streamq.model.errors import InvariantError, JournalError
 from tests.model.owner import Owner, Rules
 from tests.model.rules import broken, lanes_of
@@ -47,7 +47,7 @@ class Run:
         self.rate = self.rnd.choice((0.03, 0.06, 0.12))
         policy = ParkPolicy(
             park_after_s=1.0, backlog=2, span=5, few=1, keep=self.rnd.choice((1, 2)), window_records=4,
-            ahead=2, batch_records=self.rnd.choice((1, 2, 3, 8)), slack=self.rnd.choice((0, 3, 30)),
+            ahead=2, batch_records=self.rnd.choice((1, 2, 3, 8)), slack=self.rnd.choice((2, 5, 30)),
         )  # fmt: skip
         self.rules = Rules(lanes_of(off), policy, self.on_dead, self.rnd.choice((1.0, 0.2)))
         self.owners = [Owner(self.world, self.rules)]
@@ -107,8 +107,12 @@ class Run:
         giver = self.rnd.choice(self.owners)
         if giver.held:
             held = self.rnd.choice(giver.held)
-            giver.lose(held)
             self.world.generation += 1
+            if self.rnd.random() < 0.3:
+                giver.lose(held, back=True)
+                return
+            giver.lose(held)
+            giver.running = [one for one in giver.running if one.held.partition is not held.partition]
             self.rnd.choice([one for one in self.owners if one is not giver]).take_over(held.partition)
 
     def request(self, kinds: Iterable[str] = ("redrive", "release")) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from streamq.core.journal_batch import ParkPolicy
+from streamq.core.journal_check import check_journal
 from streamq.core.journal_plan import plan
 from streamq.core.journal_records import Entry, Request
-from streamq.core.lanes import KeyScheduler, LaneKey, LaneOwner, Work
+from streamq.core.key_states import OnDead
+from streamq.core.lanes import KeyScheduler, LaneKey, LaneOwner, Run, Work
 from streamq.core.offset_map import encode_map
-from streamq.core.parking import OnDead, ParkedLanes
+from streamq.core.parking import ParkedLanes
 from streamq.core.partition import PartitionState
 from streamq.model.outcomes import Dead, Failure
 from streamq.model.records import NextOffset, TopicPartition
-from tests.model.world import JOURNAL_ID, SOURCE_ID, Partition, PlainCommit, Transaction, Violation, World
+from tests.model.world import JOURNAL_ID, SOURCE_ID, Partition, PlainCommit, Transaction, World
 
 PROCESS = b"process0"
 Action = Callable[[], None]
@@ -23,16 +25,23 @@ DEAD = Dead("rejected", Failure("ValueError", "no"))
 
 
 class Running(NamedTuple):
-    """An attempt under way."""
+    """A run under way: the attempt at its next work."""
 
     held: Held
-    work: Work
+    run: Run
+
+    @property
+    def work(self) -> Work:
+        """What is attempted now."""
+        return self.run.works[self.run.done]
 
 
 class Held:
     """One partition in the hands of one owner."""
 
-    def __init__(self, world: World, partition: Partition, scheduler: KeyScheduler, rules: Rules) -> None:
+    def __init__(
+        self, world: World, partition: Partition, scheduler: KeyScheduler, rules: Rules, blocked: Sequence[LaneKey]
+    ) -> None:
         self.world, self.partition = world, partition
         partition.takeovers += 1
         self.rules = rules
@@ -41,8 +50,8 @@ class Held:
         committed = partition.map
         source = TopicPartition("t", partition.number)
         self.state = PartitionState(
-            source, world.generation, scheduler, NextOffset(committed.base), restored=committed
-        )  # fmt: skip
+            source, world.generation, scheduler, NextOffset(committed.base), restored=committed, blocked=blocked
+        )
         self.parked = rules.lanes(
             self.state, journal_id=JOURNAL_ID, source_id=SOURCE_ID, process=PROCESS, policy=rules.policy,
             on_dead=rules.on_dead,
@@ -50,12 +59,11 @@ class Held:
         self.next_source, self.next_journal = int(committed.base), partition.journal_start
         self.transaction: Transaction | None = None
         self.commit: PlainCommit | None = None
-        if committed.journal is not None and committed.journal.known_end > len(partition.journal):
-            raise Violation("journal: it is shorter than its map says")
+        check_journal(committed.journal, name="r", topic_id=JOURNAL_ID, end=len(partition.journal))
         if "journal_first" not in world.off:
             while self.next_journal < len(partition.journal):
                 self.read_journal()
-            self.parked.reach(partition.journal_start, len(partition.journal))
+            self.parked.reach(len(partition.journal))
         self.parked.begin()
 
     @property
@@ -88,12 +96,10 @@ class Held:
         point = min(point, self.next_journal)
         partition.journal[partition.journal_start : point] = [None] * (point - partition.journal_start)
         partition.journal_start = max(partition.journal_start, point)
-        self.parked.reach(partition.journal_start, 0)
 
-    def close(self) -> None:
-        """The partition is gone. What was under way for it goes on without."""
-        self.state.close()
-        self.parked.stop()
+    def close(self) -> set[LaneKey]:
+        """The partition is gone; what was under way for it goes on without. Returns the keys that are occupied."""
+        return {lane.key for lane in [*self.state.close(), *self.parked.close()]}
 
     # Operators' requests
 
@@ -148,16 +154,33 @@ class Owner:
         return int(self.now * 1000)
 
     def take_over(self, partition: Partition) -> None:
-        self.held.append(Held(self.world, partition, self.scheduler, self.rules))
+        """Own a partition; what still runs of it from an earlier time occupies its keys."""
+        blocked = [one.run.lane.key for one in self.running if one.held.partition is partition]
+        self.held.append(Held(self.world, partition, self.scheduler, self.rules, blocked))
 
-    def lose(self, held: Held) -> None:
-        """Revoked or lost: handlers may have had their effect, of which nothing is settled."""
+    def lose(self, held: Held, *, back: bool = False) -> None:
+        """Revoked or lost: handlers may have had their effect, of which nothing is settled. If the partition comes back
+        to this process at once, they may go on."""
+        occupied = held.close()
         for one in [one for one in self.running if one.held is held]:
+            assert one.run.lane.key in occupied
+            if back and self.world.rnd.random() < 0.5:
+                continue
             if self.world.rnd.random() < 0.5:
                 self.world.success(held.partition, one.work.record.offset)
             self.running.remove(one)
-        held.close()
         self.held.remove(held)
+        if back:
+            self.take_over(held.partition)
+
+    def _straggler(self, one: Running) -> None:
+        """A run of an earlier epoch ends: its outcome counts for nothing, but its key is free."""
+        if self.world.rnd.random() < 0.5:
+            self.world.success(one.held.partition, one.work.record.offset)
+        for held in self.held:
+            if held.partition is one.held.partition:
+                held.state.unblock(one.run.lane.key)
+                held.parked.unblock(one.run.lane.key)
 
     def actions(self) -> list[Action]:
         """What may happen next."""
@@ -210,28 +233,47 @@ class Owner:
 
     def start(self) -> None:
         self.wake()
-        for run in self.scheduler.take(1):
-            work = run.works[0]
-            held = self._held(work.lane.partition)
-            self.world.start(held.partition, work.record)
-            self.running.append(Running(held, work))
+        for run in self.scheduler.take(self.world.rnd.choice((1, 1, 3)), 2):
+            one = Running(self._held(run.lane.partition), run)
+            self.world.start(one.held.partition, one.work.record)
+            self.running.append(one)
 
     def _held(self, owner: LaneOwner) -> Held:
         return next(held for held in self.held if owner in (held.state, held.parked.heads))
 
     def end_one(self) -> None:
-        held, work = self.running.pop(self.world.rnd.randrange(len(self.running)))
-        owner, chance = work.lane.partition, self.world.rnd.random()
-        owner.returned()
-        if chance < 0.55 or self.calm:
-            self.world.success(held.partition, work.record.offset)
-            owner.settle(work)
-        elif chance < 0.85:
+        one = self.running.pop(self.world.rnd.randrange(len(self.running)))
+        if one.held not in self.held:
+            self._straggler(one)
+        elif self.calm or self.world.rnd.random() < 0.55:
+            self._succeed(one)
+        else:
+            one.run.lane.partition.returned(len(one.run.works))
+            one.run.lane.partition.settle_done(one.run)
+            self._fail(one.held, one.work, self.world.rnd.random())
+
+    def _succeed(self, one: Running) -> None:
+        held, run = one
+        self.world.success(held.partition, one.work.record.offset)
+        run.done += 1
+        if run.done < len(run.works):
+            if self.world.rnd.random() < 0.5:
+                run.lane.partition.settle_done(run)  # what is done of a run may be settled while it goes on
+            self.world.start(held.partition, one.work.record)
+            self.running.append(one)
+            return
+        run.lane.partition.returned(len(run.works))
+        run.lane.partition.settle_done(run)
+        run.lane.partition.end(run)
+
+    def _fail(self, held: Held, work: Work, chance: float) -> None:
+        owner = work.lane.partition
+        if chance < 0.65:
             wait_s = self.world.rnd.choice((0.5, 5.0))
             owner.retry(work, self.now + wait_s)
             if owner is held.state:
                 held.parked.consider(work, self.now + wait_s, self.now_ms, wait_s)
-        elif chance < 0.95:
+        elif chance < 0.9:
             owner.hold(work)
             held.parked.give_up(work, DEAD)
         else:
@@ -315,5 +357,4 @@ class Owner:
         elif commit.answer is None:
             self.world.generation += 1
             self.generation = self.world.generation
-            self.lose(held)
-            self.take_over(held.partition)
+            self.lose(held, back=True)

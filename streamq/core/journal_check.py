@@ -1,0 +1,28 @@
+"""Whether the journal that is there is the one that the source's last commit knew."""
+
+from __future__ import annotations
+
+from streamq.core.offset_map import JournalMark
+from streamq.model.errors import JournalError
+
+
+def check_journal(mark: JournalMark | None, *, name: str, topic_id: bytes, end: int) -> None:
+    """Compare what the map says of the journal with the retry partition `name` as it is: its topic's id and its stable
+    end. A map without a mark comes from a time before anything was parked.
+
+    Raises:
+        JournalError: the topic was deleted and made anew, or its log was cut short. Stop the partition: parked records
+            are gone, and only an operator can accept that.
+    """
+    if mark is None:
+        return
+    if mark.topic_id != topic_id:
+        raise JournalError(
+            f"{name} was deleted and made anew: what was parked in the {mark.known_end} offsets it had is gone. "
+            "Restore it, or accept the loss with `streamq topics check --accept-loss`"
+        )
+    if end < mark.known_end:
+        raise JournalError(
+            f"{name} ends at offset {end} and had {mark.known_end}: its last {mark.known_end - end} offsets are gone. "
+            "Restore it, or accept the loss with `streamq topics check --accept-loss`"
+        )
