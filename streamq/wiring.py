@@ -5,49 +5,38 @@ Beside `streamq.app`: what a process needs to work on tasks, as `App` is what it
 
 from __future__ import annotations
 
-import base64
-import math
 import os
 import random
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from hashlib import blake2b
 from types import FrameType
 
 from streamq.app import App
-from streamq.config import ProcessorConfig, WorkerConfig
-from streamq.core.journal_batch import ParkPolicy
-from streamq.core.journal_records import TOPIC_ID_BYTES
+from streamq.config import WorkerConfig
 from streamq.model import names
 from streamq.model.clock import Clock, Deadline, SystemClock
 from streamq.model.errors import RetriableError, StreamqError
 from streamq.model.handlers import AsyncHandler, BoundHandler
-from streamq.model.ports import AdminPort, Clients, ConsumerOptions, ConsumerPort, ProducerPort
+from streamq.model.ports import AdminPort, Clients, ConsumerOptions, ProducerPort
 from streamq.ops.topics import ensure_processor_topics
 from streamq.runtime.assignment import Covered
 from streamq.runtime.async_executor import AsyncExecutor
-from streamq.runtime.committer import Committer
 from streamq.runtime.executor import Executor
 from streamq.runtime.gate import StartGate
 from streamq.runtime.http import StatusServer
 from streamq.runtime.inline_executor import InlineExecutor
 from streamq.runtime.intake import Bounds
-from streamq.runtime.journal_follower import JournalFollower
-from streamq.runtime.journal_writer import JournalWriter
 from streamq.runtime.letters import Identity
 from streamq.runtime.owner import Owner, OwnerParts
-from streamq.runtime.parking import Parking, ParkingRules, TopicIds
-from streamq.runtime.payloads import InlinePayloadFetcher, PayloadFetcher
 from streamq.runtime.start import begin_group
 from streamq.runtime.stats import OwnerStats
 from streamq.runtime.thread_executor import ThreadExecutor
-from streamq.runtime.transactor import InlineTransactor, Transactor
-from streamq.runtime.trimmer import Trimmer
 from streamq.runtime.worker import Worker, settle_memory
 from streamq.tasks.invoke import bind
 from streamq.tasks.processor import Processor
+from streamq.wiring_parking import ParkingMaker, topic_ids
 
 START_TIMEOUT_S = 12.0
 """How long a worker waits at its start for the brokers to answer; later it waits for them as long as it takes."""
@@ -88,14 +77,11 @@ def make_owner(
         covered = ensure_processor_topics(
             admin, processor, create=worker.create_topics, timeout_s=START_TIMEOUT_S, group=group
         )
-        return Covered(covered, _topic_ids(admin, processor.topic.name, retry_topic))
+        return Covered(covered, topic_ids(admin, processor.topic.name, retry_topic))
 
-    def parking(committer: Committer) -> Parking:
-        return _make_parking(
-            processor.config, retry_topic or "", identity, clients=clients, admin=admin, consumer=consumer,
-            committer=committer, clock=clock, worker=worker, process=process, stats=stats, inline=inline,
-        )  # fmt: skip
-
+    parking = ParkingMaker(
+        identity, processor.config, worker, retry_topic or "", clients, admin, consumer, clock, process, stats, inline
+    )
     return Owner(
         OwnerParts(
             topic=processor.topic.name,
@@ -116,70 +102,6 @@ def make_owner(
             stats=stats,
         )
     )
-
-
-def _make_parking(
-    config: ProcessorConfig,
-    retry_topic: str,
-    identity: Identity,
-    *,
-    clients: Clients,
-    admin: AdminPort,
-    consumer: ConsumerPort,
-    committer: Committer,
-    clock: Clock,
-    worker: WorkerConfig,
-    process: bytes,
-    stats: OwnerStats,
-    inline: bool,
-) -> Parking:
-    member = worker.instance_id or f"{os.uname().nodename}-{os.getpid()}-{process.hex()}"
-    transactional_id = f"{identity.group}.{member}"
-    make_transactor = InlineTransactor if inline else Transactor
-    writer = JournalWriter(
-        retry_topic=retry_topic,
-        identity=identity,
-        consumer=consumer,
-        committer=committer,
-        transactor=make_transactor(lambda: clients.transactions(transactional_id), clock, identity.group),
-        clock=clock,
-        heartbeat_s=worker.heartbeat_s,
-        stats=stats,
-    )
-    return Parking(
-        rules=ParkingRules(
-            retry_topic=retry_topic,
-            policy=ParkPolicy(park_after_s=math.inf if config.park_after_s is None else config.park_after_s),
-            on_dead=config.on_dead,
-        ),
-        process=process,
-        admin=admin,
-        clock=clock,
-        follower=JournalFollower(clients.reader),
-        fetcher=(InlinePayloadFetcher if inline else PayloadFetcher)(clients.reader, identity.group),
-        trimmer=Trimmer(admin),
-        writer=writer,
-    )
-
-
-def _topic_ids(admin: AdminPort, source: str, retry_topic: str | None) -> TopicIds | None:
-    """Which topics these are at this moment."""
-    if retry_topic is None:
-        return None
-    found = admin.describe_topics([source, retry_topic], ASK_TIMEOUT_S)
-    infos = found[source], found[retry_topic]
-    if infos[0] is None or infos[1] is None:
-        raise RetriableError(f"topic {source} or {retry_topic} is gone again: somebody deletes it")
-    return TopicIds(*(_id_bytes(info.topic_id) for info in infos if info is not None))
-
-
-def _id_bytes(text: str) -> bytes:
-    """The 16 bytes of a topic id (KIP-516: URL-safe base64 without padding)."""
-    try:
-        data = base64.urlsafe_b64decode(text + "==")
-    except ValueError:
-        data = b""
-    return data if len(data) == TOPIC_ID_BYTES else blake2b(text.encode(), digest_size=TOPIC_ID_BYTES).digest()
 
 
 def _consumer_options(group: str, worker: WorkerConfig) -> ConsumerOptions:

@@ -6,21 +6,25 @@ owner, so this answers while no worker runs, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, assert_never
 
 import msgspec
+from msgspec.structs import replace
 
 from streamq.core.journal_index import JournalIndex
 from streamq.core.journal_records import Entry, JournalRecord, KeyState, KeyStateKind, Request, Settled, Waits, decode
 from streamq.core.lanes import LaneKey
 from streamq.core.requests import OpenRequests
+from streamq.model import names
 from streamq.model.clock import Clock, Deadline
-from streamq.model.errors import JournalError
 from streamq.model.ports import AdminPort, Isolation, ReaderPort
-from streamq.model.records import Latest, NextOffset, TopicInfo, TopicPartition
+from streamq.model.records import Latest, Record, TopicPartition
 from streamq.ops import asking
+from streamq.ops.tail import Progress, Tail
 from streamq.runtime.start import await_answer
+from streamq.tasks.processor import Processor
+from streamq.tasks.topic import AnyTopic
 
 MOST_S: Final = 30.0
 """How long a look reads at most. A million entries take some ten seconds."""
@@ -48,8 +52,8 @@ class ParkedSummary(msgspec.Struct, frozen=True):
     chained: int = 0
     held: int = 0
     redriving: int = 0
-    chained_keys: tuple[bytes, ...] = ()
-    held_keys: tuple[bytes, ...] = ()
+    chained_keys: tuple[str, ...] = ()
+    held_keys: tuple[str, ...] = ()
     requests: int = 0
     journal: int = 0
     undecided_s: float = 0.0
@@ -64,14 +68,13 @@ class ParkedSummary(msgspec.Struct, frozen=True):
 
 
 class JournalState:
-    """One journal as far as it was read. Takes records in order; goes on from where it stands."""
+    """One journal as far as it was read."""
 
     def __init__(self) -> None:
         # Whose entries are of a former topic of the source's name makes no difference to how many there are.
         self._index = JournalIndex(b"")
         self._standing: dict[bytes, tuple[KeyStateKind, int]] = {}
         self._requests = OpenRequests()
-        self.position = 0
 
     def learn(self, place: int, record: JournalRecord) -> None:
         """A record of the journal, at a place above all before."""
@@ -91,7 +94,6 @@ class JournalState:
                 self._requests.learn(place, record)
             case _:
                 assert_never(record)
-        self.position = place + 1
 
     def _set(self, place: int, state: KeyState) -> None:
         if state.kind == "cleared":
@@ -106,10 +108,9 @@ class JournalState:
         self._standing = {key: known for key, known in self._standing.items() if known[1] >= start}
         for place in [place for place in self._requests.places() if place < start]:
             self._requests.settled(place)
-        self.position = max(self.position, start)
 
-    def summary(self, partition: int, journal: int, undecided_s: float) -> ParkedSummary:
-        """What it comes to."""
+    def summary(self, partition: int, topic: AnyTopic) -> ParkedSummary:
+        """What it comes to. `topic` is the source: it knows how keys are shown."""
         oldest, due = self._oldest_and_due()
         keys: dict[KeyStateKind, list[bytes]] = {"chained": [], "held": [], "redriving": []}
         for key, (kind, _) in self._standing.items():
@@ -122,11 +123,9 @@ class JournalState:
             chained=len(keys["chained"]),
             held=len(keys["held"]),
             redriving=len(keys["redriving"]),
-            chained_keys=tuple(sorted(keys["chained"])[:KEYS_SHOWN]),
-            held_keys=tuple(sorted(keys["held"])[:KEYS_SHOWN]),
+            chained_keys=_shown(topic, keys["chained"]),
+            held_keys=_shown(topic, keys["held"]),
             requests=len(self._requests),
-            journal=journal,
-            undecided_s=undecided_s,
         )
 
     def _oldest_and_due(self) -> tuple[int | None, int | None]:
@@ -150,22 +149,29 @@ class JournalState:
                 yield lane, place
 
 
-class ParkedView:
-    """The journals of one retry topic. Each look reads what has come since the last one."""
+def _shown(topic: AnyTopic, keys: Sequence[bytes]) -> tuple[str, ...]:
+    return tuple(asking.shown_key(topic, key) or "" for key in sorted(keys)[:KEYS_SHOWN])
 
-    def __init__(self, admin: AdminPort, reader: ReaderPort, topic: str, clock: Clock) -> None:
+
+class ParkedView:
+    """What is parked of a processor, or of a replay of it in `group`. Each look reads what has come since the last."""
+
+    def __init__(
+        self, admin: AdminPort, reader: ReaderPort, processor: Processor, clock: Clock, *, group: str | None = None
+    ) -> None:
         self._admin = admin
-        self._reader = reader
-        self._topic = topic
+        self._source = processor.topic
+        self._name = processor.retry_topic if group is None else names.retry_topic(group)
         self._clock = clock
-        self._topic_id = ""
-        self._states: dict[TopicPartition, JournalState] = {}
-        self._troubles: dict[TopicPartition, str] = {}
+        self._tail = Tail(admin, reader, self._name, clock, self._learn)
+        self._states: dict[int, JournalState] = {}
         self._stands: dict[TopicPartition, tuple[int, float]] = {}
 
-    def look(
-        self, *, most_s: float = MOST_S, progress: Callable[[int], None] | None = None
-    ) -> Mapping[int, ParkedSummary]:
+    def _learn(self, record: Record) -> None:
+        read = decode(record.key, record.value, record.headers, record.timestamp_ms)
+        self._states[record.partition].learn(record.offset, read)
+
+    def look(self, *, most_s: float = MOST_S, progress: Progress | None = None) -> Mapping[int, ParkedSummary]:
         """What is parked now, by partition; nothing where there is no such topic. Blocks: it reads for at most `most_s`
         (what is not read by then is a partition's trouble, and goes on with the next look), and waits up to `STANDS_S`
         for a transaction to be decided.
@@ -174,28 +180,24 @@ class ParkedView:
             RetriableError: the brokers did not answer in time: ask again.
         """
         deadline = Deadline(self._clock, most_s)
-        found = self._admin.describe_topics([self._topic], asking.TIMEOUT_S)[self._topic]
-        if found is None:
+        places, anew = self._tail.places()
+        if anew:
+            self._states.clear()
+            self._stands.clear()
+        if not places:
             return {}
-        self._notice(found)
-        places = asking.partitions_of(found)
-        starts = asking.earliest(self._admin, places)
         ends = self._decided_ends(places)
         for place in places:
-            self._states.setdefault(place, JournalState()).begin_at(starts[place])
-        self._read(ends, deadline, progress)
-        return {
-            place.partition: self._summary(place, int(ends[place] - starts[place]), int(ends[place]))
-            for place in places
-        }
+            self._states.setdefault(place.partition, JournalState())
+        starts = self._tail.read(ends, deadline, progress)
+        return {place.partition: self._summary(place, starts[place], ends[place]) for place in places}
 
-    def _notice(self, topic: TopicInfo) -> None:
-        """Deleted and made anew, a topic begins anew."""
-        if topic.topic_id != self._topic_id:
-            self._topic_id = topic.topic_id
-            self._states.clear()
-            self._troubles.clear()
-            self._stands.clear()
+    def _summary(self, place: TopicPartition, start: int, end: int) -> ParkedSummary:
+        state, trouble = self._states[place.partition], self._tail.trouble(place, end)
+        state.begin_at(start)
+        known = ParkedSummary(place.partition) if trouble else state.summary(place.partition, self._source)
+        undecided_s = self._undecided_s(place)
+        return replace(known, journal=max(0, end - start), undecided_s=undecided_s, trouble=trouble)
 
     # Ends
 
@@ -218,55 +220,9 @@ class ParkedView:
 
     def _ends(self, places: Sequence[TopicPartition], isolation: Isolation) -> asking.Offsets:
         asked = self._admin.list_offsets(dict.fromkeys(places, Latest()), isolation)
-        return await_answer(asked, asking.TIMEOUT_S + 1, f"the ends of {self._topic}")
+        return await_answer(asked, asking.TIMEOUT_S + 1, f"the ends of {self._name}")
 
     def _undecided_s(self, place: TopicPartition) -> float:
         known = self._stands.get(place)
         stood_s = 0.0 if known is None else self._clock.monotonic() - known[1]
         return stood_s if stood_s >= STANDS_S else 0.0
-
-    # Reading
-
-    def _read(self, ends: asking.Offsets, deadline: Deadline, progress: Callable[[int], None] | None) -> None:
-        """Up to the ends, again where the owner has shortened a journal meanwhile: what it deleted was not read."""
-        left = [place for place in ends if place not in self._troubles]
-        while left and not deadline.expired():
-            starts = {place: NextOffset(self._states[place].position) for place in left}
-            if not self._read_through(starts, ends, deadline, progress):
-                return
-            found = asking.earliest(self._admin, left)
-            for place in left:
-                if found[place] <= starts[place]:
-                    self._states[place].position = max(self._states[place].position, int(ends[place]))
-                self._states[place].begin_at(found[place])
-            left = [place for place in left if self._states[place].position < ends[place]]
-
-    def _read_through(
-        self,
-        starts: asking.Offsets,
-        ends: asking.Offsets,
-        deadline: Deadline,
-        progress: Callable[[int], None] | None,
-    ) -> bool:
-        """False if there was no time for all."""
-        for record in asking.read_to_ends(self._reader, starts, ends, self._clock, progress):
-            place = TopicPartition(record.topic, record.partition)
-            if place not in self._troubles:
-                try:
-                    read = decode(record.key, record.value, record.headers, record.timestamp_ms)
-                except JournalError as error:
-                    self._troubles[place] = f"offset {record.offset}: {error}"
-                else:
-                    self._states[place].learn(record.offset, read)
-            if deadline.expired():
-                return False
-        return True
-
-    def _summary(self, place: TopicPartition, journal: int, end: int) -> ParkedSummary:
-        state, undecided_s = self._states[place], self._undecided_s(place)
-        trouble = self._troubles.get(place)
-        if trouble is None and state.position < end:
-            trouble = f"{end - state.position:,} of {journal:,} offsets are not read yet"
-        if trouble is not None:
-            return ParkedSummary(place.partition, journal=journal, undecided_s=undecided_s, trouble=trouble)
-        return state.summary(place.partition, journal, undecided_s)

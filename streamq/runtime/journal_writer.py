@@ -236,7 +236,10 @@ class JournalWriter:
             if self._narrow and len(ended.shares) == 1:
                 self._pause(ended.shares[0].parked.state.partition.partition, ended, now)
                 self._next_at = now + URGENT_S
-            self._tell(result.error, "A transaction was refused: what it says waits, it is tried again")
+            if any(share.batch.letters for share in ended.shares):
+                self._tell_letter(result.error)
+            else:
+                self._tell(result.error, "A transaction was refused: what it says waits, it is tried again")
 
     def _leave_out(self, share: Share, key: LaneKey | None, result: Aborted, now: float, *, is_letter: bool) -> None:
         """A record was refused: a dead letter loses headers first, any other waits in its lane."""
@@ -250,7 +253,10 @@ class JournalWriter:
                     return
         keys = share.batch.keys if key is None else [key]
         share.parked.exclude(keys, now_ms + int(LONGEST_PAUSE_S * 1000))
-        self._tell(result.error, "A record is refused by the retry or dead-letter topic: it waits in its lane")
+        if is_letter:
+            self._tell_letter(result.error)
+        else:
+            self._tell(result.error, "The retry topic did not take a record: it waits in its lane, others leave")
 
     def _pause(self, number: int, ended: Draft, now: float) -> None:
         for share in ended.shares:
@@ -302,13 +308,19 @@ class JournalWriter:
             if self._give_up_plainly is not None:
                 self._give_up_plainly(work, dead)
 
-    def _tell(self, error: BrokerError, sentence: str) -> None:
+    def _tell_letter(self, error: BrokerError) -> None:
+        self._stats.dead_failures += 1
+        self._tell(
+            error,
+            "The dead-letter topic did not take a record: the record stays unsettled, its key waits, it is tried again",
+            "dead_letter_refused",
+        )
+
+    def _tell(self, error: BrokerError, sentence: str, event: str = "transaction_refused") -> None:
         if self._told:
             return
         self._told = True
-        logger.error(
-            sentence, extra={"event": "transaction_refused", "group": self._identity.group, "error": str(error)}
-        )
+        logger.error(sentence, extra={"event": event, "group": self._identity.group, "error": str(error)})
 
     # Leaving
 

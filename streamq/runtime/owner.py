@@ -81,38 +81,12 @@ class Owner:
         self.gate = StartGate(parts.worker.session_timeout_s, self._clock.monotonic())
         self._scheduler = KeyScheduler()
         self._executor = parts.make_executor(self.gate)
-        self._committer = Committer(
-            parts.consumer,
-            process=parts.process,
-            interval_s=parts.worker.commit_interval_s,
-            clock=parts.clock,
-            gate=self.gate,
-            stats=parts.stats,
-        )
+        self._committer = self._make_committer()
         self._parking = None if parts.make_parking is None else parts.make_parking(self._committer)
-        self._committer.parking = self._parking
-        self._settler = Settler(
-            identity=parts.identity,
-            policy=parts.config.retry,
-            producer=parts.producer,
-            clock=parts.clock,
-            chance=parts.chance,
-            stats=parts.stats,
-            current=self._current,
-            parking=self._parking,
-        )
-        self._assignment = Assignment(
-            group=parts.identity.group,
-            ordering=parts.config.ordering,
-            consumer=parts.consumer,
-            admin=parts.admin,
-            scheduler=self._scheduler,
-            committer=self._committer,
-            stragglers=self._settler.stragglers,
-            prepare=parts.prepare,
-            parking=self._parking,
-        )
+        self._settler = self._make_settler()
+        self._assignment = self._make_assignment()
         if self._parking is not None:
+            self._committer.parking = self._parking
             self._parking.attach(self._assignment.retake, self._settler.give_up_plainly)
         self._intake = Intake(
             parts.topic, parts.consumer, self._assignment, _limits(parts.config), parts.stats, bounds=parts.bounds
@@ -129,6 +103,44 @@ class Owner:
         self._aborted = False
         self._failure: StreamqError | None = None
         self._control_at = self._progress_at = self._clock.monotonic()
+
+    def _make_committer(self) -> Committer:
+        parts = self._parts
+        return Committer(
+            parts.consumer,
+            process=parts.process,
+            interval_s=parts.worker.commit_interval_s,
+            clock=parts.clock,
+            gate=self.gate,
+            stats=parts.stats,
+        )
+
+    def _make_settler(self) -> Settler:
+        parts = self._parts
+        return Settler(
+            identity=parts.identity,
+            policy=parts.config.retry,
+            producer=parts.producer,
+            clock=parts.clock,
+            chance=parts.chance,
+            stats=parts.stats,
+            current=self._current,
+            parking=self._parking,
+        )
+
+    def _make_assignment(self) -> Assignment:
+        parts = self._parts
+        return Assignment(
+            group=parts.identity.group,
+            ordering=parts.config.ordering,
+            consumer=parts.consumer,
+            admin=parts.admin,
+            scheduler=self._scheduler,
+            committer=self._committer,
+            stragglers=self._settler.stragglers,
+            prepare=parts.prepare,
+            parking=self._parking,
+        )
 
     # Life cycle
 

@@ -13,9 +13,10 @@ from typing import Final
 
 from streamq.core.journal_batch import ParkPolicy
 from streamq.core.journal_records import Entry, decode
+from streamq.core.key_states import OnDead
 from streamq.core.lanes import RUNNING, Lane, LaneKey, Work
 from streamq.core.offset_map import OffsetMap
-from streamq.core.parking import OnDead, ParkedLanes
+from streamq.core.parking import ParkedLanes
 from streamq.core.partition import PartitionState
 from streamq.model.clock import Clock, Deadline
 from streamq.model.errors import JournalError
@@ -40,10 +41,11 @@ READ_ON: Final = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkingRules:
-    """What a processor's parking is like. `enabled` says whether lanes may leave for the retry topic at all."""
+    """What a processor's parking is like. `leaves` says whether failing lanes leave for the retry topic at all."""
 
     retry_topic: str
     policy: ParkPolicy
+    leaves: bool = True
     on_dead: OnDead = "skip"
 
 
@@ -168,7 +170,7 @@ class Parking:
 
     def _serve(self, parked: Parked, now: float, now_ms: int, *, review: bool) -> None:
         lanes = parked.lanes
-        if review and lanes.waiting and self.writer.available:
+        if review and lanes.waiting and self._may_leave:
             lanes.review(now_ms)
         lanes.advance(now, now_ms)
         wanted = [place for place in lanes.wanted() if place not in parked.asked]
@@ -185,7 +187,7 @@ class Parking:
         for end in followed.ends:
             parked = self._by_journal.get(end.partition)
             if parked is not None:
-                parked.lanes.reach(0, int(end.next_offset))
+                parked.lanes.reach(int(end.next_offset))
         for gone in followed.out_of_range:
             self._gone(self._by_journal.get(gone.partition))
         fetched = self._fetcher.take()
@@ -257,23 +259,26 @@ class Parking:
             self._retake([parked.lanes.state.partition])
 
     def _trim(self, now: float) -> None:
-        points = {
-            parked.journal: (NextOffset(parked.lanes.start), NextOffset(parked.lanes.trim_point()))
-            for parked in self._parked.values()
-            if parked.takeover.done and parked.damaged is None
-        }
-        for journal, start in self._trimmer.advance(now, points).items():
-            trimmed = self._by_journal.get(journal)
-            if trimmed is not None:
-                trimmed.lanes.reach(int(start), 0)
+        self._trimmer.advance(
+            now,
+            {
+                parked.journal: NextOffset(parked.lanes.trim_point())
+                for parked in self._parked.values()
+                if parked.takeover.done and parked.damaged is None
+            },
+        )
 
     # What came of attempts
+
+    @property
+    def _may_leave(self) -> bool:
+        return self._rules.leaves and self.writer.available
 
     def failed(self, work: Work, due_at: float, wait_s: float) -> None:
         """A head waits for its next attempt (`retry` was called): its lane may leave for the retry topic."""
         owner = work.lane.partition
         parked = self._parked.get(owner.partition)
-        if parked is not None and owner is parked.lanes.state and self.writer.available:
+        if parked is not None and owner is parked.lanes.state and self._may_leave:
             parked.lanes.consider(work, due_at, int(self._clock.time() * 1000), wait_s)
 
     def give_up(self, work: Work, dead: Dead) -> bool:

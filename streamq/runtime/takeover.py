@@ -68,7 +68,7 @@ class Takeover:
             self._ask(now)
             self._take(now)
         if self._stable is not None and self._follower.position(self._journal) >= self._stable:
-            self._parked.reach(self._start or 0, self._stable)
+            self._parked.reach(self._stable)
             self._parked.begin()
             self.done = True
         return self.done

@@ -154,9 +154,17 @@ def test_a_commit_without_an_answer_is_followed_by_commits_of_the_new_membership
         h.cluster.faults.release()
 
 
-def test_a_producer_that_is_no_more_ends_the_worker_and_loses_nothing(shop: Shop) -> None:
-    with harness(shop.app) as h:
-        h.publish(shop.topic, "reject", key="bad")
+def test_a_producer_that_is_no_more_ends_the_worker_and_loses_nothing() -> None:
+    """Where lanes do not park, dead letters go through the plain producer."""
+    app = sq.App("shop")
+    topic = app.topic("orders", value=str, partitions=1)
+
+    @app.processor(topic, name="it", ordering="partition")
+    def it(order: str) -> None:
+        raise sq.Reject(order)
+
+    with harness(app) as h:
+        h.publish(topic, "reject", key="bad")
         h._producer.close(0.0)
         with pytest.raises(FatalBrokerError):
             h.run_until_idle()
