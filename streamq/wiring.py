@@ -61,12 +61,8 @@ def make_owner(
     group: str | None = None,
     bounds: Bounds | None = None,
 ) -> Owner:
-    """An owner for one processor, not started.
-
-    `prepare` runs the blocking check of derived topics somewhere; `inline` runs handlers on the owner's own thread;
-    `measure_lag` asks for the partitions' ends now and then, for the metrics page;
-    `group` and `bounds` are a replay's.
-    """
+    """An owner for one processor, not started. `prepare` runs the blocking check of derived topics somewhere; `inline`
+    runs handlers on the owner's own thread; `measure_lag` fills the lag gauge; `group` and `bounds` are a replay's."""
     name = group or processor.group
     handler = bind(processor, app.publisher, clock=clock, is_replay=bounds is not None)
     identity = Identity(app.name, app.version, processor.name, name, processor.dead_letter_topic)
@@ -74,34 +70,32 @@ def make_owner(
     retry_topic = names.retry_topic(name) if processor.has_journal else None
 
     def topics() -> Covered:
-        covered = ensure_processor_topics(
-            admin, processor, create=worker.create_topics, timeout_s=START_TIMEOUT_S, group=group
-        )
+        created, timeout_s = worker.create_topics, START_TIMEOUT_S
+        covered = ensure_processor_topics(admin, processor, create=created, timeout_s=timeout_s, group=group)
         return Covered(covered, topic_ids(admin, processor.topic.name, retry_topic))
 
     parking = ParkingMaker(
         identity, processor.config, worker, retry_topic or "", clients, admin, consumer, clock, process, stats, inline
     )
-    return Owner(
-        OwnerParts(
-            topic=processor.topic.name,
-            identity=identity,
-            config=processor.config,
-            worker=worker,
-            consumer=consumer,
-            producer=producer,
-            admin=admin,
-            clock=clock,
-            chance=random.SystemRandom().random,
-            process=process,
-            prepare=lambda: prepare(topics),
-            make_executor=lambda gate: _executor(processor, handler, gate, clock, inline=inline),
-            make_parking=None if retry_topic is None else parking,
-            bounds=bounds,
-            measure_lag=measure_lag,
-            stats=stats,
-        )
+    parts = OwnerParts(
+        topic=processor.topic.name,
+        identity=identity,
+        config=processor.config,
+        worker=worker,
+        consumer=consumer,
+        producer=producer,
+        admin=admin,
+        clock=clock,
+        chance=random.SystemRandom().random,
+        process=process,
+        prepare=lambda: prepare(topics),
+        make_executor=lambda gate: _executor(processor, handler, gate, clock, inline=inline),
+        make_parking=None if retry_topic is None else parking.make,
+        bounds=bounds,
+        measure_lag=measure_lag,
+        stats=stats,
     )
+    return Owner(parts)
 
 
 def _consumer_options(group: str, worker: WorkerConfig) -> ConsumerOptions:

@@ -41,7 +41,7 @@ class ParkingMaker(NamedTuple):
     stats: OwnerStats
     inline: bool
 
-    def __call__(self, committer: Committer) -> Parking:
+    def make(self, committer: Committer) -> Parking:
         """Nothing connects before it is needed."""
         park_after_s = self.config.park_after_s
         return Parking(
@@ -55,9 +55,7 @@ class ParkingMaker(NamedTuple):
             admin=self.admin,
             clock=self.clock,
             follower=JournalFollower(self.clients.reader),
-            fetcher=(InlinePayloadFetcher if self.inline else PayloadFetcher)(
-                self.clients.reader, self.identity.group
-            ),
+            fetcher=(InlinePayloadFetcher if self.inline else PayloadFetcher)(self.clients.reader, self.identity.group),
             trimmer=Trimmer(self.admin),
             writer=self._writer(committer),
         )

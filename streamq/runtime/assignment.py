@@ -316,6 +316,8 @@ class Assignment:
             del self._built[partition]
             del self._opening[partition]
             self._states[partition] = state
+            if self._parking is not None:
+                self._parking.open(partition)
             self._unblock(state)
             self._committer.opened(state, plan.committed if plan.base == self._at(plan.committed) else None)
             self._consumer.resume([partition])

@@ -25,7 +25,7 @@ from streamq.model.ports import AdminPort
 from streamq.model.records import NextOffset, Record, TopicPartition
 from streamq.runtime.journal_follower import JournalFollower
 from streamq.runtime.journal_writer import JournalWriter
-from streamq.runtime.payloads import PayloadFetcher
+from streamq.runtime.payloads import InlinePayloadFetcher, PayloadFetcher
 from streamq.runtime.takeover import Takeover
 from streamq.runtime.trimmer import Trimmer
 
@@ -65,6 +65,7 @@ class Parked:
     journal: TopicPartition
     takeover: Takeover
     asked: set[int] = field(default_factory=set)
+    opened: bool = False
     damaged: JournalError | None = None
     told_at: float = 0.0
 
@@ -80,7 +81,7 @@ class Parking:
         admin: AdminPort,
         clock: Clock,
         follower: JournalFollower,
-        fetcher: PayloadFetcher,
+        fetcher: PayloadFetcher | InlinePayloadFetcher,
         trimmer: Trimmer,
         writer: JournalWriter,
     ) -> None:
@@ -120,12 +121,17 @@ class Parking:
         )
         takeover = Takeover(lanes, journal, restored, self._admin, self._follower, now)
         parked = Parked(lanes, journal, takeover)
+        self._trimmer.opened(journal, NextOffset(0))
         self._parked[state.partition] = self._by_journal[journal] = parked
 
     def ready(self, partition: TopicPartition) -> bool:
         """Whether the source partition may be opened: all that is parked of it is known."""
         parked = self._parked.get(partition)
         return parked is not None and parked.takeover.done and parked.damaged is None
+
+    def open(self, partition: TopicPartition) -> None:
+        """The source partition is read from now on: what is parked may run, too."""
+        self._parked[partition].opened = True
 
     def forget(self, partition: TopicPartition) -> list[Lane]:
         """The partition is gone, or taken over anew. Returns the lanes of which an entry still runs."""
@@ -136,6 +142,7 @@ class Parking:
         parked.lanes.stop()
         self._follower.drop(parked.journal)
         self._fetcher.forget(parked.journal)
+        self._trimmer.closed(parked.journal)
         return [lane for lane in parked.lanes.heads.lanes.values() if lane.state is RUNNING]
 
     def of(self, partition: TopicPartition) -> ParkedLanes | None:
@@ -144,7 +151,7 @@ class Parking:
         return None if parked is None else parked.lanes
 
     def __iter__(self) -> Iterator[ParkedLanes]:
-        return (parked.lanes for parked in self._parked.values() if parked.takeover.done)
+        return (parked.lanes for parked in self._parked.values() if parked.opened)
 
     # A tick
 
@@ -161,7 +168,7 @@ class Parking:
         if review:
             self._review_at = now + REVIEW_S
         for parked in list(self._parked.values()):
-            if parked.takeover.done:
+            if parked.opened:
                 self._serve(parked, now, now_ms, review=review)
         busy |= self.writer.begin(now, list(self))
         if review:
@@ -181,6 +188,12 @@ class Parking:
     def _read(self, now: float) -> bool:
         if now < self._follow_at:
             return False
+        busy = self._follow() | self._fetch()
+        if not busy and all(parked.takeover.done and not parked.lanes.live for parked in self._parked.values()):
+            self._follow_at = now + FOLLOW_S
+        return busy
+
+    def _follow(self) -> bool:
         followed = self._follower.poll(READ_ON)
         for journal, record in followed.records:
             self._learn(self._by_journal.get(journal), record)
@@ -190,13 +203,15 @@ class Parking:
                 parked.lanes.reach(int(end.next_offset))
         for gone in followed.out_of_range:
             self._gone(self._by_journal.get(gone.partition))
+        return bool(followed.records)
+
+    def _fetch(self) -> bool:
         fetched = self._fetcher.take()
         for journal, record in fetched:
             self._offer(self._by_journal.get(journal), record)
-        busy = bool(followed.records or fetched)
-        if not busy and all(parked.takeover.done and not parked.lanes.live for parked in self._parked.values()):
-            self._follow_at = now + FOLLOW_S
-        return busy
+        for journal, place in self._fetcher.take_missing():
+            self._lost(self._by_journal.get(journal), place)
+        return bool(fetched)
 
     def _learn(self, parked: Parked | None, record: Record) -> None:
         if parked is None or parked.damaged is not None:
@@ -258,11 +273,17 @@ class Parking:
             # Trimmed by a later owner, or deleted: what is true is for a new takeover to find out.
             self._retake([parked.lanes.state.partition])
 
+    def _lost(self, parked: Parked | None, place: int) -> None:
+        """What the index knows to be live does not stand there any more."""
+        if parked is not None and parked.damaged is None and parked.lanes.index.entry(place) is not None:
+            error = JournalError(f"{parked.journal} holds no record at {place}, where one is parked: it was deleted")
+            self._damaged(parked, error)
+
     def _trim(self, now: float) -> None:
         self._trimmer.advance(
             now,
             {
-                parked.journal: NextOffset(parked.lanes.trim_point())
+                parked.journal: parked.lanes.trim_point()
                 for parked in self._parked.values()
                 if parked.takeover.done and parked.damaged is None
             },
@@ -293,7 +314,7 @@ class Parking:
     def unblock(self, partition: TopicPartition, key: LaneKey) -> None:
         """A run of an earlier epoch has ended (`PartitionState.unblock` was called)."""
         parked = self._parked.get(partition)
-        if parked is not None and parked.takeover.done:
+        if parked is not None and parked.opened:
             parked.lanes.unblock(key)
 
     def running(self, state: PartitionState) -> int:

@@ -20,14 +20,15 @@ Place = tuple[TopicPartition, int]
 class Run:
     """Neighbouring places of a partition, ascending, that are read in one go.
 
-    `at_end`: what is left is not readable yet; `stopped`: the reader stands, what is left wants a new position.
+    `stands`: what is left seems not to be readable yet, and keeps nothing else waiting; `stopped`: it wants a new
+    position.
     """
 
-    __slots__ = ("_places", "at_end", "stopped")
+    __slots__ = ("_places", "stands", "stopped")
 
-    def __init__(self, places: Iterable[int]) -> None:
+    def __init__(self, places: Iterable[int], *, stands: bool = False) -> None:
         self._places = deque(places)
-        self.at_end = False
+        self.stands = stands
         self.stopped = False
 
     def __len__(self) -> int:
@@ -45,7 +46,6 @@ class Run:
 
     def pass_to(self, offset: int) -> Sequence[int]:
         """The reader is past all below `offset`: the places that hold nothing."""
-        self.at_end = False
         missing = []
         while self._places and self._places[0] < offset:
             missing.append(self._places.popleft())
@@ -67,6 +67,7 @@ class Wanted:
         self._asked: dict[TopicPartition, set[int]] = {}
         self._found: list[Found] = []
         self._missing: list[Place] = []
+        self._standing: set[TopicPartition] = set()
         self.held_bytes = 0
         """Of what was read and not taken."""
 
@@ -84,6 +85,7 @@ class Wanted:
         """Nothing of this partition is asked for any more, and nothing of it will be taken."""
         self._open.pop(partition, None)
         self._asked.pop(partition, None)
+        self._standing.discard(partition)
         self._missing = [place for place in self._missing if place[0] != partition]
         dropped = [found for found in self._found if found[0] == partition]
         if dropped:
@@ -110,15 +112,29 @@ class Wanted:
 
     def runs(self) -> dict[TopicPartition, Run]:
         """The first run of each partition."""
-        return {partition: Run(_neighbours(places)) for partition, places in self._open.items() if places}
+        return {
+            partition: Run(_neighbours(places), stands=partition in self._standing)
+            for partition, places in self._open.items()
+            if places
+        }
 
     def over(self, runs: Mapping[TopicPartition, Run]) -> bool:
         """Whether to read on in these runs brings nothing, or keeps something else waiting for what may take long."""
-        under_way = [(partition, run) for partition, run in runs.items() if not run.over and self._open.get(partition)]
-        if any(not run.at_end for _, run in under_way):
+        under_way = self._under_way(runs)
+        if any(not run.stands for run in under_way.values()):
             return False
         others = any(len(places) > len(runs.get(partition, ())) for partition, places in self._open.items())
         return not under_way or others
+
+    def stand(self, runs: Mapping[TopicPartition, Run]) -> None:
+        """Nothing came for some time: what is left is behind something that is not decided, which no event tells, or
+        nobody answers."""
+        for partition, run in self._under_way(runs).items():
+            self._standing.add(partition)
+            run.stands = True
+
+    def _under_way(self, runs: Mapping[TopicPartition, Run]) -> Mapping[TopicPartition, Run]:
+        return {partition: run for partition, run in runs.items() if not run.over and self._open.get(partition)}
 
     def receive(self, polled: Polled, runs: Mapping[TopicPartition, Run]) -> bool:
         """What a poll brought while these runs were read. Whether one of them got further."""
@@ -128,6 +144,8 @@ class Wanted:
             run = runs.get(partition)
             if run is not None:
                 further = True
+                run.stands = False
+                self._standing.discard(partition)
                 self._lose(partition, run.pass_to(record.offset))
                 if run.hit(record.offset):
                     self._find(partition, record)
@@ -139,7 +157,7 @@ class Wanted:
         match event:
             case ReachedEnd(partition, end) if partition in runs:
                 self._lose(partition, runs[partition].pass_to(end))
-                runs[partition].at_end = True
+                runs[partition].stands = True
             case OutOfRange(partition, offset) if partition in runs:
                 self._lose(partition, runs[partition].pass_to(offset + 1))
                 runs[partition].stopped = True

@@ -15,8 +15,10 @@ MOST_BYTES: Final = 8 * 1024 * 1024
 """Of what was read and not taken: reading pauses above it."""
 MOST_RECORDS: Final = 500
 POLL_S: Final = 0.1
+STANDS: Final = 10
+"""After so many polls in a row that brought nothing, what comes new is read beside what is waited for."""
 PATIENCE: Final = 30
-"""After so many polls in a row that brought nothing, the places are asked for anew, beside what has come since."""
+"""After so many, the places are asked for anew."""
 
 
 class PayloadFetcher:
@@ -119,17 +121,16 @@ class PayloadFetcher:
         while idle < PATIENCE:
             polled = reader.poll(POLL_S, MOST_RECORDS)
             with self._changed:
-                further = self._wanted.receive(polled, runs)
+                idle = 0 if self._wanted.receive(polled, runs) else idle + 1
+                if idle == STANDS:
+                    self._wanted.stand(runs)
                 told = self._wanted.told
-                over = self._wanted.over(runs)
-                self._changed.wait_for(lambda: self._stopping or self._has_room())
-                if self._stopping:
-                    return
-            idle = 0 if further else idle + 1
             if told and self._arrived is not None:
                 self._arrived()
-            if over:
-                return
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or self._has_room())
+                if self._stopping or self._wanted.over(runs):
+                    return
 
 
 class InlinePayloadFetcher:

@@ -152,15 +152,17 @@ class Site:
                 owner.tick(0.0)
             self.clock.advance(0.25)
             self.note_dead_letters()
-            if self.committed() == self.ends() and all(
-                place in self.over for each in self.order.values() for place in each
-            ):
+            owned = sum(owner._assignment.open for owner, _ in self.workers) == PARTITIONS
+            at_rest = all(owner.idle() and owner.next_due() is None for owner, _ in self.workers)
+            if owned and at_rest and self.committed() == self.ends():
                 break
         assert self.committed() == self.ends()
         for key, places in self.order.items():
             assert [place for place in places if place not in self.over] == [], "nothing is lost"
             times = [self.over[place] for place in places]
             assert times == sorted(times), f"{key!r}: an older effect lies on top of a newer one"
+        letters = [source_of(record) for record in self.cluster.records(self.processor.dead_letter_topic)]
+        assert len(letters) == len(set(letters)), "each dead letter is there once"
         for owner, _ in self.workers:
             assert owner.drain(10.0)
             owner.close()
