@@ -109,6 +109,8 @@ class KafkaConsumer:
     def membership(self) -> Membership | None:
         """Who this is in the group. librdkafka gives something for who is no member, too, and a broker takes a
         transaction from that without any check."""
+        if self._closed and self._listener is None:
+            return None
         try:
             found = self._consumer.consumer_group_metadata()
         except (KafkaException, RuntimeError):  # closed, or ended

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from streamq.model.errors import FatalBrokerError, FencedError, RecordTooLargeError
 from streamq.model.records import OutgoingRecord, TopicPartition
-from streamq.model.transactions import Aborted, Batch, Committed, Stale, TransactionStep
+from streamq.model.transactions import Aborted, Batch, Committed, Stale, TransactionResult, TransactionStep
 from tests.contract.backend import Backend
 from tests.contract.driving import ANSWER_S, Member, admin_of, committed, fill, read, settle
 from tests.contract.transacting import (
@@ -156,6 +158,44 @@ def test_a_living_former_owner_is_refused_by_what_it_was_and_may_go_on_as_what_i
     await_decided(backend, journal)
     assert read(backend, journal).values == [b"kept", b"moved"]
     assert await_points(backend, joined.group, moved, kept) == {moved: point(2), kept: point(1)}
+
+
+def test_what_was_sent_before_a_rebalance_is_still_committed_and_the_heir_waits_for_it(backend: Backend) -> None:
+    """The membership is looked at when offsets are sent, not at the commit: so a new owner asks for stable offsets."""
+    joined = Joined(backend, partitions=2)
+    heir = Member(backend, joined.group, joined.topic, name="heir", opens=False)
+    both = [joined.at(0), joined.at(1)]
+    told: list[object] = []
+
+    def rebalance() -> None:
+        settle(backend, joined.group, joined.topic, joined.member, heir)
+        told.append(dict(committed(backend, joined.group, *both)))
+
+    with session(backend, on_step=Stop("before_commit", rebalance)) as transactions:
+        batch = Batch((), dict.fromkeys(both, point(1, "before")))
+        assert isinstance(transactions.run(batch, joined.membership), Committed)
+        assert told == [{}]
+        assert await_points(backend, joined.group, *both) == dict.fromkeys(both, point(1, "before"))
+        assert isinstance(transactions.run(batch, member_of(heir)), Committed)
+
+
+def test_a_transaction_is_taken_while_partitions_are_revoked_and_while_the_member_closes(backend: Backend) -> None:
+    joined = Joined(backend, partitions=2)
+    results: list[TransactionResult] = []
+    with session(backend) as transactions:
+
+        def say_good_bye(partitions: Sequence[TopicPartition]) -> None:
+            points = dict.fromkeys(partitions, point(1, "good-bye"))
+            results.append(transactions.run(Batch((), points), joined.membership))
+
+        joined.member.before_revoke = say_good_bye
+        heir = Member(backend, joined.group, joined.topic, name="heir", opens=False)
+        settle(backend, joined.group, joined.topic, joined.member, heir)
+        (moved,), (kept,) = heir.held, joined.member.held
+        assert await_points(backend, joined.group, moved, kept) == {moved: point(1, "good-bye"), kept: None}
+        joined.member.consumer.close(ANSWER_S)
+        assert await_points(backend, joined.group, kept) == {kept: point(1, "good-bye")}
+    assert results == [Committed(()), Committed(())]
 
 
 def test_a_second_session_of_the_id_fences_the_first(backend: Backend) -> None:

@@ -72,6 +72,7 @@ class MemoryConsumer:
         self._topic = ""
         self._listener: RebalanceListener | None = None
         self._closed = False
+        self._has_left = False
         self.crashed = False
 
     # The port
@@ -139,7 +140,7 @@ class MemoryConsumer:
     def membership(self) -> Membership | None:
         """Who this is in the group, as far as it knows."""
         member = self.member
-        if self._closed or self.crashed or member is None or not member.generation:
+        if self._has_left or self.crashed or member is None or not member.generation:
             return None
         return Membership(MemoryMembership(member, member.generation))
 
@@ -166,6 +167,7 @@ class MemoryConsumer:
                 self._listener.on_revoked(still)
             else:
                 self._listener.on_lost(still)
+        self._has_left = True
         with self._world.lock:
             self._fetcher.remove(still)
             if self.member is not None:
