@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from streamq.kafka import records
 from streamq.kafka.errors import to_error
-from streamq.model.errors import BrokerError, RetriableError
+from streamq.model.errors import BrokerError, FencedError, RetriableError
 from streamq.model.ports import CommitAnswer
 from streamq.model.records import CommitPoint, TopicPartition
 
@@ -68,4 +68,9 @@ def _refused(consumer: Consumer, points: Points, error: KafkaError) -> CommitAns
 
 
 def _typed(error: KafkaError) -> BrokerError:
-    return to_error(error, "commit", may_have_happened=True)
+    typed = to_error(error, "commit", may_have_happened=True)
+    if error.code() == KafkaError._FATAL:
+        # A heartbeat was first to hear of it, and the commit is told no cause. What ends a member that had joined is
+        # another with its static identity; its next poll says so, too.
+        return FencedError(str(typed), code=typed.code)
+    return typed
