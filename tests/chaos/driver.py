@@ -70,13 +70,13 @@ class Fleet:
         children = subprocess.run(["pgrep", "-P", str(worker.pid)], capture_output=True, text=True, check=False)
         return [int(pid) for pid in children.stdout.split()] or [worker.pid]
 
-    def kill(self, rnd: random.Random, least: int) -> None:
-        """SIGKILL a process of a random worker at a moment when at least `least` handlers run in it; a worker that was
-        killed itself is started anew (a supervisor starts its children by itself)."""
+    def kill(self, rnd: random.Random, least: int, may: Callable[[], bool] = lambda: True) -> None:
+        """SIGKILL a process of a random worker at a moment when it may be done and at least `least` handlers run in it;
+        a worker that was killed itself is started anew (a supervisor starts its children by itself)."""
         for _ in range(10):
             worker = rnd.choice(self.workers)
             pid = rnd.choice(self.handling(worker))
-            if self._busy(pid, least):
+            if self._busy(pid, least, may):
                 break
         else:
             raise TimeoutError(f"no process had {least} handlers running: the run is too short for its kills")
@@ -94,9 +94,9 @@ class Fleet:
             lambda: any((self.ledgers / f"{pid}.ledger").exists() for pid in self.handling(worker)), timeout_s=60
         )
 
-    def _busy(self, pid: int, least: int) -> bool:
+    def _busy(self, pid: int, least: int, may: Callable[[], bool]) -> bool:
         try:
-            await_that(lambda: in_flight(self.ledgers, pid) >= least, timeout_s=6)
+            await_that(lambda: may() and in_flight(self.ledgers, pid) >= least, timeout_s=6)
         except TimeoutError:
             return False
         return True

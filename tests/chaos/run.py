@@ -89,9 +89,8 @@ def _fire(fleet: Fleet, plan: Plan, rnd: random.Random, calm: Calm) -> None:
     for share, what in _moments(plan):
         _await_ends(fleet, int(share * plan.records))
         if what == "kill":
-            if share == plan.kills[-1]:
-                await_that(lambda: calm.has_lasted(DUE_S), timeout_s=20)
-            fleet.kill(rnd, plan.least_in_flight)
+            last = share == plan.kills[-1]
+            fleet.kill(rnd, plan.least_in_flight, (lambda: calm.has_lasted(DUE_S)) if last else (lambda: True))
         elif what == "join":
             visitor = fleet.start()
         elif visitor is not None:
