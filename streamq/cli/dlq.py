@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,12 +11,13 @@ import typer
 
 from streamq.cli import output
 from streamq.cli.output import Brokers, Json, Target
+from streamq.core.marks import LetterState
 from streamq.model.outcomes import DeadReason
 
 if TYPE_CHECKING:
     from streamq.ops.dead_letters import DeadLetter, Whole
 
-COLUMNS = ("place", "key", "reason", "error", "message", "attempts", "source", "given up")
+COLUMNS = ("place", "state", "key", "reason", "error", "message", "attempts", "source", "given up")
 ProcessorName = Annotated[str, typer.Argument(metavar="PROCESSOR", help="Name of the processor.")]
 TABLE_ROWS = 100
 _PLACE = re.compile(r"(\d+):(\d+)")
@@ -35,40 +36,57 @@ def list_letters(
     processor: ProcessorName,
     reason: Annotated[DeadReason | None, typer.Option(help="Only those given up for this reason.")] = None,
     key: Annotated[str | None, typer.Option(help="Only this key.")] = None,
+    state: Annotated[LetterState | None, typer.Option(help="Only those in this state.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many. [default: 100; all with --json]")] = None,
     bootstrap_servers: Brokers = None,
     json: Json = False,
 ) -> None:
-    """The dead letters of a processor, with reason, error and where each came from."""
+    """The dead letters of a processor, with reason, error and where each came from.
+
+    Open are those that wait for somebody to redrive or purge them. A record that was given up again after it was
+    redriven is listed once.
+    """
     from streamq.model.clock import SystemClock
     from streamq.ops import dead_letters
 
     with output.opened(target, bootstrap_servers) as found:
         one = output.processor_of(found.app, processor)
         total = dead_letters.count(found.admin, one)
-        rows: list[DeadLetter] = []
-        more, most = 0, limit or (total if json else TABLE_ROWS)
-        with output.progress_bar("reading dead letters", total) as advance:
-            for letter in dead_letters.letters(
-                found.admin, found.reader, one, SystemClock(), key=key, reason=reason, progress=advance
-            ):
-                if len(rows) < most:
-                    rows.append(letter)
-                else:
-                    more += 1
-    rows.sort(key=lambda letter: (letter.partition, letter.offset))
+        most = limit or (total if json else TABLE_ROWS)
+        with output.progress_bar("reading dead letters", 2 * total) as advance:
+            rows, more = _first(
+                dead_letters.letters(
+                    found.admin, found.reader, one, SystemClock(),
+                    key=key, reason=reason, state=state, progress=advance,
+                ),
+                most,
+            )  # fmt: skip
     if json:
         for letter in rows:
             output.print_json_line(letter)
         return
     output.print_table(f"dead letters of {one.group}", COLUMNS, [_cells(letter) for letter in rows])
     if more:
-        typer.echo(f"{more:,} more: raise --limit, or use --reason or --key")
+        typer.echo(f"{more:,} more: raise --limit, or use --state, --reason or --key")
+
+
+def _first(letters: Iterable[DeadLetter], most: int) -> tuple[list[DeadLetter], int]:
+    """So many of them in order, and how many more there are."""
+    rows: list[DeadLetter] = []
+    more = 0
+    for letter in letters:
+        if len(rows) < most:
+            rows.append(letter)
+        else:
+            more += 1
+    rows.sort(key=lambda letter: (letter.partition, letter.offset))
+    return rows, more
 
 
 def _cells(letter: DeadLetter) -> Sequence[object]:
     return (
         f"{letter.partition}:{letter.offset}",
+        letter.state,
         letter.key,
         letter.reason,
         letter.error_type,
@@ -114,6 +132,7 @@ def _text(whole: Whole) -> str:
     value = whole.value if isinstance(whole.value, str) else msgspec.json.encode(whole.value).decode()
     lines = [
         f"place      {letter.partition}:{letter.offset}",
+        f"state      {letter.state}",
         f"source     {letter.source_topic} {letter.source_partition}:{letter.source_offset}",
         f"key        {output.cell(letter.key)}",
         f"reason     {letter.reason}, after {output.cell(letter.attempts)} attempts, at {_time(letter.dead_at_ms)}",

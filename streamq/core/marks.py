@@ -25,6 +25,8 @@ VERSION: Final = 1
 _LARGEST: Final = 2**63 - 1  # Kafka's own bound of an offset
 
 MarkKind = Literal["redriven", "purged"]
+LetterState = Literal["open", "redriven", "purged"]
+"""What is true of a letter: open without a mark, else what its mark says."""
 _KINDS: Final[dict[int, MarkKind]] = {1: "redriven", 2: "purged"}
 _NUMBERS: Final[dict[MarkKind, int]] = {kind: number for number, kind in _KINDS.items()}
 

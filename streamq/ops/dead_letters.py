@@ -1,4 +1,4 @@
-"""Dead letters as they stand in their topic."""
+"""Dead letters as they stand in their topic: open, redriven or purged."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from streamq.core.marks import LetterState, decode_mark
 from streamq.model import headers as names
 from streamq.model.clock import Clock
-from streamq.model.errors import ConfigError, StreamqError
+from streamq.model.errors import ConfigError, JournalError, StreamqError
 from streamq.model.ports import AdminPort, ReaderPort
 from streamq.model.records import NextOffset, Offset, Record, TopicPartition
 from streamq.ops import asking
+from streamq.ops.letter_book import LettersView
+from streamq.ops.tail import Progress
 from streamq.tasks.processor import Processor
 from streamq.tasks.topic import AnyTopic
 
@@ -31,6 +34,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     source_offset: int | None
     dead_at_ms: int | None
     group: str
+    state: LetterState = "open"
 
 
 class Whole(msgspec.Struct, frozen=True):
@@ -52,18 +56,34 @@ def letters(
     *,
     key: str | None = None,
     reason: str | None = None,
-    progress: Callable[[int], None] | None = None,
+    state: LetterState | None = None,
+    where: Callable[[DeadLetter, Record], bool] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[DeadLetter]:
-    """The dead letters of a processor, those that fit the filters. Blocks as it goes."""
+    """The dead letters of a processor that fit the filters, one for each record that was given up. Blocks as it goes.
+    The topic is read twice, since what became of a letter stands behind it; `progress` hears of both (`count` tells how
+    much one of them is).
+
+    Raises:
+        JournalError: a mark that this release cannot read: which letters are open is not known.
+    """
+    view = LettersView(admin, reader, processor, clock)
+    trouble = next((one.trouble for one in view.look(most_s=None, progress=progress).values() if one.trouble), None)
+    if trouble is not None:
+        raise JournalError(f"{processor.dead_letter_topic}: {trouble}")
     starts, ends = _range(admin, processor)
-    for record in asking.read_to_ends(reader, starts, ends, clock, progress):
-        letter = letter_of(processor.topic, record)
-        if (key is None or letter.key == key) and (reason is None or letter.reason == reason):
+    for record in asking.read_to_ends(reader, starts, view.known(ends), clock, progress):
+        found = view.books[record.partition].state(record)
+        if found is None or found != (state or found):
+            continue
+        letter = letter_of(processor.topic, record, found)
+        fits = letter.key == (letter.key if key is None else key) and letter.reason == (reason or letter.reason)
+        if fits and (where is None or where(letter, record)):
             yield letter
 
 
 def count(admin: AdminPort, processor: Processor) -> int:
-    """How many offsets there are to read."""
+    """How many offsets there are to read, once."""
     starts, ends = _range(admin, processor)
     return sum(ends[one] - starts[one] for one in starts)
 
@@ -83,7 +103,8 @@ def whole(
     """One dead letter, by its place.
 
     Raises:
-        ConfigError: nothing stands there; the message says what does.
+        ConfigError: no letter stands there; the message says what does.
+        JournalError: a mark behind it that this release cannot read.
     """
     starts, ends = _range(admin, processor)
     place = TopicPartition(processor.dead_letter_topic, partition)
@@ -96,16 +117,25 @@ def whole(
         raise ConfigError(
             f"no dead letter stands at {partition}:{offset} of {place.topic}: there are {there or 'none at all'}"
         )
-    until = {place: NextOffset(offset + 1)}
-    for record in asking.read_to_ends(reader, {place: NextOffset(offset)}, until, clock):
-        if record.offset == Offset(offset):
-            return _whole(processor.topic, record)
-    raise ConfigError(f"no dead letter stands at {partition}:{offset} of {place.topic}: the offset holds no record")
+    letter: Record | None = None
+    state: LetterState = "open"
+    # What became of it stands behind it.
+    for record in asking.read_to_ends(reader, {place: NextOffset(offset)}, {place: ends[place]}, clock):
+        mark = decode_mark(record.headers)
+        if mark is None and record.offset == Offset(offset):
+            letter = record
+        elif mark is not None and mark.letter_offset == offset:
+            state = mark.kind
+        if letter is None:
+            break
+    if letter is None:
+        raise ConfigError(f"no dead letter stands at {partition}:{offset} of {place.topic}: the offset holds none")
+    return _whole(processor.topic, letter, state)
 
 
-def _whole(topic: AnyTopic, record: Record) -> Whole:
+def _whole(topic: AnyTopic, record: Record, state: LetterState) -> Whole:
     return Whole(
-        letter_of(topic, record),
+        letter_of(topic, record, state),
         shown_value(topic, record.value),
         {name: None if value is None else value.decode("utf-8", "backslashreplace") for name, value in record.headers},
         names.text(record.headers, names.ERROR_STACK) or "",
@@ -139,7 +169,7 @@ def _decoded(topic: AnyTopic, value: bytes) -> object:
     return decoded if isinstance(decoded, bytes) else msgspec.to_builtins(decoded, enc_hook=str)
 
 
-def letter_of(topic: AnyTopic, record: Record) -> DeadLetter:
+def letter_of(topic: AnyTopic, record: Record, state: LetterState = "open") -> DeadLetter:
     """What a dead letter's headers say. The topic may hold what others wrote, so nothing is taken for granted."""
     headers = record.headers
     return DeadLetter(
@@ -155,4 +185,5 @@ def letter_of(topic: AnyTopic, record: Record) -> DeadLetter:
         names.number(headers, names.SOURCE_OFFSET),
         names.number(headers, names.DEAD_AT_MS),
         names.text(headers, names.GROUP) or "",
+        state,
     )

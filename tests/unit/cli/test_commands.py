@@ -21,6 +21,7 @@ RETRY = "shop.charge.retry"
 def bury(cluster: MemoryCluster, value: bytes, reason: bytes = b"rejected", key: bytes = b"k") -> None:
     """A dead letter of `charge`."""
     cluster.create_topic(DLQ, 2)
+    place = TopicPartition(DLQ, 0)
     headers = (
         (names.REASON, reason),
         (names.ERROR_TYPE, b"Reject"),
@@ -28,11 +29,11 @@ def bury(cluster: MemoryCluster, value: bytes, reason: bytes = b"rejected", key:
         (names.ERROR_STACK, b"Traceback of it"),
         (names.SOURCE_TOPIC, b"orders"),
         (names.SOURCE_PARTITION, b"0"),
-        (names.SOURCE_OFFSET, b"3"),
+        (names.SOURCE_OFFSET, str(3 + cluster.end(place)).encode()),
         (names.ATTEMPTS, b"1"),
         (names.DEAD_AT_MS, b"1800000000000"),
     )
-    cluster.append(TopicPartition(DLQ, 0), value, key, headers)
+    cluster.append(place, value, key, headers)
 
 
 def test_topics_are_created_checked_and_listed(shop: Shop, call: Call) -> None:
@@ -126,7 +127,7 @@ def test_dead_letters_are_listed_by_reason_key_and_number(shop: Shop, call: Call
     assert len(call("dlq", "list", "shop:app", "charge", "--json", "--reason", "attempts").out.splitlines()) == 2
     assert len(call("dlq", "list", "shop:app", "charge", "--json", "--key", "ada").out.splitlines()) == 2
     few = call("dlq", "list", "shop:app", "charge", "--limit", "1").out
-    assert "2 more: raise --limit, or use --reason or --key" in few
+    assert "2 more: raise --limit, or use --state, --reason or --key" in few
     assert "negative amount" in few
     assert "orders 0:3" in few
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 import streamq as sq
+from streamq.core.marks import LetterMark, MarkKind, encode_mark
 from streamq.core.offset_map import OffsetMap, encode_map
 from streamq.model import headers as names
 from streamq.model.records import CommitPoint, NextOffset, TopicPartition
@@ -69,19 +70,36 @@ class Shop:
         point = CommitPoint(NextOffset(offset), "" if offsets is None else encode_map(offsets))
         self.admin.set_group_offsets(group, {TopicPartition("orders", partition): point}, 1.0)
 
-    def bury(self, partition: int, *, key: bytes = b"k", value: bytes | None = b"{}", reason: str = "attempts") -> None:
-        """A dead letter of `charge`."""
+    def bury(
+        self,
+        partition: int,
+        *,
+        key: bytes = b"k",
+        value: bytes | None = b"{}",
+        reason: str = "attempts",
+        source_offset: int | None = None,
+        group: str = "shop.charge",
+        attempts: int = 5,
+    ) -> int:
+        """A dead letter of `charge`, of a record that has no other one unless `source_offset` is given. Its offset."""
+        place = TopicPartition("shop.charge.dlq", partition)
+        source = 7 + self.cluster.end(place) if source_offset is None else source_offset
         headers = (
             ("user", b"own"),
-            (names.GROUP, b"shop.charge"),
+            (names.GROUP, group.encode()),
             (names.SOURCE_TOPIC, b"orders"),
             (names.SOURCE_PARTITION, str(partition).encode()),
-            (names.SOURCE_OFFSET, b"7"),
-            (names.ATTEMPTS, b"5"),
+            (names.SOURCE_OFFSET, str(source).encode()),
+            (names.ATTEMPTS, str(attempts).encode()),
             (names.REASON, reason.encode()),
             (names.ERROR_TYPE, b"ValueError"),
             (names.ERROR_MESSAGE, b"it broke"),
             (names.ERROR_STACK, b"Traceback: it broke"),
             (names.DEAD_AT_MS, b"1800000000000"),
         )
-        self.cluster.append(TopicPartition("shop.charge.dlq", partition), value, key, headers)
+        return int(self.cluster.append(place, value, key, headers).offset)
+
+    def mark(self, partition: int, letter_offset: int, kind: MarkKind = "redriven") -> None:
+        """What says that a letter is no longer open."""
+        headers = encode_mark(LetterMark(letter_offset, b"request", kind))
+        self.cluster.append(TopicPartition("shop.charge.dlq", partition), None, None, headers)

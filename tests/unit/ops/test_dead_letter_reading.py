@@ -31,7 +31,19 @@ def test_a_letter_tells_where_it_came_from_and_why(shop: Shop) -> None:
     shop.bury(1, key=b"ada")
     assert listed(shop) == [
         DeadLetter(
-            1, 0, "ada", "attempts", "ValueError", "it broke", 5, "orders", 1, 7, 1_800_000_000_000, "shop.charge"
+            1,
+            0,
+            "ada",
+            "attempts",
+            "ValueError",
+            "it broke",
+            5,
+            "orders",
+            1,
+            7,
+            1_800_000_000_000,
+            "shop.charge",
+            "open",
         )
     ]
     assert dead_letters.count(shop.admin, shop.charge) == 1
@@ -103,5 +115,5 @@ def test_a_place_without_a_letter_says_where_they_are(shop: Shop) -> None:
     with pytest.raises(ConfigError, match="no dead letter stands at 9:0"):
         show(shop, 9, 0)
     shop.cluster.append_marker(DLQ)
-    with pytest.raises(ConfigError, match="the offset holds no record"):
+    with pytest.raises(ConfigError, match="the offset holds none"):
         show(shop, 0, 2)
