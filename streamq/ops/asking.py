@@ -22,6 +22,8 @@ from streamq.runtime.start import await_answer
 from streamq.tasks.topic import AnyTopic
 
 TIMEOUT_S = 10.0
+UNDECIDED_S = 3.0
+AGAIN_S = 0.1
 BATCH = 500
 Offsets = Mapping[TopicPartition, NextOffset]
 
@@ -44,21 +46,27 @@ def topic_there(admin: AdminPort, name: str) -> TopicInfo:
 
 
 def committed(
-    admin: AdminPort, group: str, partitions: Sequence[TopicPartition]
+    admin: AdminPort, group: str, partitions: Sequence[TopicPartition], clock: Clock | None = None
 ) -> Mapping[TopicPartition, CommitPoint | None]:
-    """What a group has committed; None where it has nothing.
+    """What a group has committed; None where it has nothing. With a clock it waits for transactions, which take
+    milliseconds, to be decided.
 
     Raises:
         RetriableError: offsets of some partitions are in a transaction that is not decided yet: ask again.
     """
-    found = await_answer(admin.group_offsets(group, partitions), TIMEOUT_S + 1, f"the offsets of group {group}")
-    undecided = [one for one in partitions if one not in found]
-    if undecided:
+    patience = None if clock is None else Deadline(clock, UNDECIDED_S)
+    while True:
+        found = await_answer(admin.group_offsets(group, partitions), TIMEOUT_S + 1, f"the offsets of group {group}")
+        undecided = [one for one in partitions if one not in found]
+        if not undecided:
+            return found
+        if clock is not None and patience is not None and not patience.expired():
+            clock.sleep(AGAIN_S)
+            continue
         raise RetriableError(
             f"group {group} commits {', '.join(map(str, undecided))} in a transaction that is not decided yet: "
             "ask again"
         )
-    return found
 
 
 def earliest(admin: AdminPort, partitions: Sequence[TopicPartition]) -> Offsets:

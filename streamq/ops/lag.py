@@ -1,23 +1,32 @@
-"""How far a processor is behind, a partition a row, and who heads a partition that does not go on."""
+"""How far a processor is behind, a partition a row: who heads a partition that does not go on, what of it is parked,
+and what was given up."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from streamq.core.offset_map import OffsetMap, decode_map
 from streamq.model.clock import Clock
 from streamq.model.ports import AdminPort, ReaderPort
 from streamq.model.records import CommitPoint, NextOffset, Record, TopicPartition
 from streamq.ops import asking
+from streamq.ops.letter_book import LettersSummary, LettersView
+from streamq.ops.parked import ParkedSummary, ParkedView
+from streamq.ops.tail import Progress
 from streamq.tasks.processor import Processor
 
 
 class PartitionLag(msgspec.Struct, frozen=True):
     """One partition. `lag` counts offsets from the committed one to the end, 0 if no record stands among them (a topic
     may end in transaction markers); `finished` of them are done already, by the commit's map. `behind_s` is the age of
-    the oldest record that is not settled; `head_*` tell of that record."""
+    the oldest record that is not settled; `head_*` tell of that record.
+
+    `parked` is what stands in the retry topic: its records are no lag any more, and not done. `dead_letters` are those
+    that stand open; where `dead_letters_trouble` says why not all could be counted, it is how many there can be at
+    most. Both are None where nobody asked for them."""
 
     processor: str
     group: str
@@ -31,11 +40,51 @@ class PartitionLag(msgspec.Struct, frozen=True):
     head_offset: int | None
     head_key: str | None
     head_attempts: int | None
-    dead_letters: int
+    parked: ParkedSummary | None = None
+    dead_letters: int | None = None
+    dead_letters_trouble: str | None = None
+
+
+class LagView:
+    """What one processor's lag is, with what is parked and what was given up. Looks again cost only what has come
+    since."""
+
+    def __init__(self, admin: AdminPort, reader: ReaderPort, processor: Processor, clock: Clock) -> None:
+        self._admin = admin
+        self._reader = reader
+        self._processor = processor
+        self._clock = clock
+        self._parked = ParkedView(admin, reader, processor, clock)
+        self._letters = LettersView(admin, reader, processor, clock)
+
+    def look(self, progress: Progress | None = None) -> Sequence[PartitionLag]:
+        """A row for each partition. Blocks, for the time that retry and dead-letter topic take to read: at most half a
+        minute each.
+
+        Raises:
+            ConfigError: the topic does not exist.
+            RetriableError: the brokers did not answer in time: ask again.
+        """
+        rows = lag_of(self._admin, self._reader, self._processor, self._clock)
+        # One that keeps no journal may still have one, from when it did.
+        parked = self._parked.look(progress=progress)
+        letters = self._letters.look(progress=progress)
+        return [self._whole(row, parked, letters) for row in rows]
+
+    def _whole(
+        self, row: PartitionLag, parked: Mapping[int, ParkedSummary], letters: Mapping[int, LettersSummary]
+    ) -> PartitionLag:
+        mine = letters.get(row.partition, LettersSummary(row.partition))
+        return replace(
+            row,
+            parked=parked.get(row.partition, ParkedSummary(row.partition)),
+            dead_letters=mine.open + mine.unread,
+            dead_letters_trouble=mine.trouble,
+        )
 
 
 def lag_of(admin: AdminPort, reader: ReaderPort, processor: Processor, clock: Clock) -> Sequence[PartitionLag]:
-    """A row for each partition of a processor's topic. Blocks.
+    """A row for each partition of a processor's topic, of the topic alone. Blocks.
 
     Raises:
         ConfigError: the topic does not exist.
@@ -43,16 +92,13 @@ def lag_of(admin: AdminPort, reader: ReaderPort, processor: Processor, clock: Cl
     """
     topic = asking.topic_there(admin, processor.topic.name)
     partitions = asking.partitions_of(topic)
-    committed = asking.committed(admin, processor.group, partitions)
+    committed = asking.committed(admin, processor.group, partitions, clock)
     ends = asking.ends(admin, partitions)
     starts = asking.earliest(admin, partitions)
     positions = {one: _position(committed[one], starts[one]) for one in partitions}
     heads = asking.heads(reader, positions, ends, clock)
-    dead = dead_letters(admin, processor)
     now = clock.time()
-    return [
-        _row(processor, one, committed[one], positions[one], ends[one], heads[one], dead, now) for one in partitions
-    ]
+    return [_row(processor, one, committed[one], positions[one], ends[one], heads[one], now) for one in partitions]
 
 
 def _position(committed: CommitPoint | None, start: NextOffset) -> NextOffset:
@@ -66,7 +112,6 @@ def _row(
     position: NextOffset,
     end: NextOffset,
     head: Record | None,
-    dead: Mapping[int, int],
     now: float,
 ) -> PartitionLag:
     offsets = map_of(committed)
@@ -83,7 +128,6 @@ def _row(
         None if head is None else head.offset,
         None if head is None else asking.shown_key(processor.topic, head.key),
         None if head is None else _attempts(offsets, head),
-        dead.get(place.partition, 0),
     )
 
 
@@ -97,13 +141,3 @@ def map_of(committed: CommitPoint | None) -> OffsetMap | None:
 
 def _attempts(offsets: OffsetMap | None, head: Record) -> int:
     return 1 if offsets is None else offsets.attempts.get(head.offset, 1)
-
-
-def dead_letters(admin: AdminPort, processor: Processor) -> Mapping[int, int]:
-    """How many records stand in each partition of the dead-letter topic, by offsets."""
-    found = admin.describe_topics([processor.dead_letter_topic], asking.TIMEOUT_S)[processor.dead_letter_topic]
-    if found is None:
-        return {}
-    partitions = asking.partitions_of(found)
-    starts, ends = asking.earliest(admin, partitions), asking.ends(admin, partitions)
-    return {one.partition: ends[one] - starts[one] for one in partitions}

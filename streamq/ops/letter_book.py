@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from streamq.core.marks import LetterState, MarkKind, decode_mark
 from streamq.model import headers as names
@@ -45,12 +46,14 @@ def origin_of(letter: Record) -> Origin | None:
 
 class LettersSummary(msgspec.Struct, frozen=True):
     """The dead letters of one partition: how many records stand open there, and how many had a letter that was redriven
-    or purged and have none that is open. `trouble`: why these are not all that there are."""
+    or purged and have none that is open. `trouble`: why these are not all that there are; the others are among the last
+    `unread` offsets."""
 
     partition: int
     open: int = 0
     redriven: int = 0
     purged: int = 0
+    unread: int = 0
     trouble: str | None = None
 
 
@@ -111,14 +114,14 @@ class LetterBook:
     def _state_at(self, offset: int) -> LetterState:
         return self._marks.get(offset, "open")
 
-    def summary(self, partition: int, trouble: str | None) -> LettersSummary:
+    def summary(self, partition: int) -> LettersSummary:
         """What it comes to."""
         counts: dict[LetterState, int] = {"open": 0, "redriven": 0, "purged": 0}
         for name in self._last:
             shown = self._shown(name)
             if shown is not None:
                 counts[self._state_at(shown)] += 1
-        return LettersSummary(partition, counts["open"], counts["redriven"], counts["purged"], trouble)
+        return LettersSummary(partition, counts["open"], counts["redriven"], counts["purged"])
 
 
 class LettersView:
@@ -156,7 +159,8 @@ class LettersView:
         for place in places:
             book = self.books[place.partition]
             book.begin_at(starts[place])
-            found[place.partition] = book.summary(place.partition, self._tail.trouble(place, ends[place]))
+            trouble, unread = self._tail.trouble(place, ends[place]), self._tail.unread(place, ends[place])
+            found[place.partition] = replace(book.summary(place.partition), unread=unread, trouble=trouble)
         return found
 
     def known(self, ends: asking.Offsets) -> asking.Offsets:

@@ -61,7 +61,7 @@ class Tail:
                 break
             starts = self._begin(list(ends))
             for place in left:
-                if starts[place] <= positions[place]:
+                if starts[place] <= positions[place] and place not in self._troubles:
                     self._positions[place] = max(self._positions[place], ends[place])
             left = self._left(ends)
         return starts
@@ -94,6 +94,10 @@ class Tail:
 
     def trouble(self, place: TopicPartition, end: int) -> str | None:
         """Why not all below `end` is known; None if it is."""
-        left = end - self._positions.get(place, 0)
-        unread = f"the last {left:,} offsets are not read yet" if left > 0 else None
+        left = self.unread(place, end)
+        unread = f"the last {left:,} offsets are not read yet" if left else None
         return self._troubles.get(place, unread)
+
+    def unread(self, place: TopicPartition, end: int) -> int:
+        """How many offsets below `end` were not read."""
+        return max(0, end - self._positions.get(place, 0))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from streamq.core.journal_records import Entry, KeyState, encode
 from streamq.model import headers as names
 from streamq.model.records import CommitPoint, NextOffset, TopicPartition
 from streamq.testing import MemoryCluster
@@ -106,6 +107,28 @@ def test_lag_sums_up(shop: Shop, call: Call) -> None:
     assert "1 dead letters" in text.out
     rows = json.loads(call("lag", "shop:app", "--processor", "charge", "--json").out)
     assert sum(row["lag"] for row in rows) == 2
+
+
+def test_lag_tells_what_is_parked_where_something_is(shop: Shop, call: Call) -> None:
+    shop.cluster.create_topic("orders", 2)
+    shop.cluster.create_topic(RETRY, 2)
+    assert "next attempt" not in call("lag", "shop:app").out
+    for record in (Entry(b"ada", b"{}", (), 0, b"s" * 16, 0, 3, 2, 9_000), KeyState(b"bob", "chained")):
+        payload = encode(record)
+        shop.cluster.append(TopicPartition(RETRY, 1), payload.value, payload.key, payload.headers)
+    text = call("lag", "shop:app").out
+    for part in ("next attempt", "chained", "1 parked, the next attempt now; 0 dead letters"):
+        assert part in text
+    assert "held" not in text, "columns of nothing are left out"
+    [_, row] = json.loads(call("lag", "shop:app", "--json").out)
+    assert (
+        row["parked"] | {"entries": 1, "oldest_offset": 3, "next_at_ms": 9_000, "chained_keys": ["bob"]}
+        == (row["parked"])
+    )
+    shop.cluster.append(TopicPartition(RETRY, 1), b"nonsense")
+    assert "charge, partition 1: what is parked is not known: offset 2: a record of the retry topic without" in (
+        call("lag", "shop:app").out
+    )
 
 
 def test_nobody_works_is_said(shop: Shop, call: Call) -> None:

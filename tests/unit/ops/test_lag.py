@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+
 import pytest
 
+from streamq.core.journal_records import KeyState, Request
 from streamq.core.offset_map import OffsetMap
 from streamq.model.errors import ConfigError, RetriableError
 from streamq.model.ports import ConsumerOptions
-from streamq.model.records import NextOffset, TopicPartition
+from streamq.model.records import CommitPoint, NextOffset, TopicPartition
 from streamq.ops import asking
-from streamq.ops.lag import PartitionLag, lag_of
+from streamq.ops.lag import LagView, PartitionLag
 from streamq.ops.members import members_of
+from streamq.ops.parked import ParkedSummary
 
+from .journal import RETRY, entry, write
 from .shop import Shop
 
 P0 = TopicPartition("orders", 0)
 
 
 def rows(shop: Shop) -> list[PartitionLag]:
-    return list(lag_of(shop.admin, shop.reader, shop.charge, shop.clock))
+    return list(LagView(shop.admin, shop.reader, shop.charge, shop.clock).look())
 
 
 def test_a_partition_tells_its_head_and_what_is_finished_above_it(shop: Shop) -> None:
@@ -33,6 +39,50 @@ def test_a_partition_tells_its_head_and_what_is_finished_above_it(shop: Shop) ->
     assert (first.head_offset, first.head_key, first.head_attempts) == (1, "stuck", 3)
     assert first.behind_s == pytest.approx(60.0, abs=0.01)
     assert (second.committed, second.lag, second.behind_s, second.head_offset) == (None, 0, 0.0, None)
+
+
+def test_what_is_parked_and_what_stands_open_is_told_with_the_lag(shop: Shop) -> None:
+    shop.create("orders", "shop.charge.dlq", RETRY)
+    write(shop, entry(3, b"a", next_at_ms=9_000), KeyState(b"h", "held"), Request(b"1", "release"), partition=1)
+    for _ in range(3):
+        shop.bury(1)
+    shop.mark(1, 0)
+    first, second = rows(shop)
+    assert (first.parked, first.dead_letters, first.dead_letters_trouble) == (ParkedSummary(0), 0, None)
+    assert second.parked == ParkedSummary(
+        1, entries=1, oldest_offset=3, next_at_ms=9_000, held=1, held_keys=("h",), requests=1, journal=3
+    )
+    assert (second.lag, second.dead_letters) == (0, 2)
+
+
+def test_a_dead_letter_topic_that_cannot_be_read_is_told_with_how_many_there_can_be(shop: Shop) -> None:
+    shop.create("orders", "shop.charge.dlq")
+    shop.bury(0)
+    shop.cluster.append(TopicPartition("shop.charge.dlq", 0), None, None, (("streamq.mark", b"\x09"),))
+    shop.bury(0)
+    first = rows(shop)[0]
+    assert first.dead_letters == 3
+    assert first.dead_letters_trouble is not None
+
+
+def test_a_transaction_of_the_group_is_waited_for(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offsets in an open transaction have no answer: one takes milliseconds, and its end is worth a moment."""
+    shop.create("orders")
+    shop.append(0)
+    ask, undecided = shop.admin.group_offsets, 3
+
+    def group_offsets(
+        group: str, partitions: Sequence[TopicPartition]
+    ) -> Future[Mapping[TopicPartition, CommitPoint | None]]:
+        nonlocal undecided
+        undecided -= 1
+        return ask(group, [] if undecided >= 0 else partitions)
+
+    monkeypatch.setattr(shop.admin, "group_offsets", group_offsets)
+    assert rows(shop)[0].lag == 1
+    undecided = 1_000_000
+    with pytest.raises(RetriableError, match=r"commits orders\[0\], orders\[1\] in a transaction that is not decided"):
+        rows(shop)
 
 
 @pytest.mark.parametrize("kind", ["commit", "abort"])
