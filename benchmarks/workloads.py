@@ -95,7 +95,7 @@ def run(bootstrap: str, topic: str, records: int, *, kind: str, wait_s: float = 
         seconds = time.perf_counter() - counter.began
         owner.request_stop()
         thread.join(30)
-        admin.delete_topics([processor.dead_letter_topic], 10)
+        admin.delete_topics([processor.dead_letter_topic, processor.retry_topic], 10)
     return records / seconds
 
 

@@ -169,8 +169,24 @@ def _run(
         finally:
             found.app.close()
             producer.close(5.0)
+    if finished:
+        _clear(found, processor, plan)
     stats = owner.stats
     return finished, {"done": stats.done, "failed": stats.failed, "dead": stats.dead.total()}
+
+
+def _clear(found: Opened, processor: Processor, plan: Plan) -> None:
+    """Remove what a replay needs only while it runs. It is done, whatever comes of this."""
+    from streamq.model.clock import SystemClock
+    from streamq.model.errors import RetriableError
+    from streamq.ops.replay import end
+
+    try:
+        stays = end(found.admin, found.reader, processor, plan.group, SystemClock())
+    except RetriableError as error:
+        stays = f"the retry topic of {plan.group} may be there still: {error}"
+    if stays is not None:
+        typer.echo(stays.replace("BROKERS", found.app.bootstrap_servers), err=True)
 
 
 def _watch(owner: Owner, plan: Plan, *, quiet: bool) -> bool:

@@ -49,6 +49,20 @@ def group_name(app: str, processor: str) -> str:
     return group
 
 
+def replay_group_name(group: str, replay: str) -> str:
+    """`<group>.replay.<replay>`: the consumer group of a replay.
+
+    Raises:
+        ConfigError: too long for the retry topic that derives from it.
+    """
+    name = f"{group}.replay.{replay}"
+    if len(name) > _GROUP_CHARS:
+        raise ConfigError(
+            f"group name {name!r} has {len(name)} characters: at most {_GROUP_CHARS} fit, so use a shorter --name"
+        )
+    return name
+
+
 def dead_letter_topic(group: str) -> str:
     """`<group>.dlq`."""
     return f"{group}.dlq"

@@ -8,10 +8,13 @@ from datetime import datetime
 
 import msgspec
 
-from streamq.model.errors import ConfigError, StaleMemberError
-from streamq.model.ports import AdminPort
+from streamq.model import names
+from streamq.model.clock import Clock
+from streamq.model.errors import ConfigError, FatalBrokerError, StaleMemberError
+from streamq.model.ports import AdminPort, ReaderPort
 from streamq.model.records import AtTime, CommitPoint, NextOffset, OffsetSpec, TopicPartition
 from streamq.ops import asking, replay_record
+from streamq.ops.parked import ParkedView
 from streamq.ops.replay_record import Asked, Begun, Limit
 from streamq.ops.topics import ensure_processor_topics
 from streamq.runtime.intake import Bounds
@@ -65,11 +68,11 @@ def replay_group(processor: Processor, name: str) -> str:
     """`<group>.replay.<name>`.
 
     Raises:
-        ConfigError: a name that a group cannot have.
+        ConfigError: a name that a group cannot have, or a group's name that is too long.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"--name is {name!r}: use 1 to 60 letters, digits, '_' and '-'")
-    return f"{processor.group}.replay.{name}"
+    return names.replay_group_name(processor.group, name)
 
 
 def plan(admin: AdminPort, processor: Processor, name: str, *, since: Limit, until: Limit, key: str | None) -> Plan:
@@ -171,11 +174,11 @@ def _at_ms(time: datetime) -> int:
 
 
 def begin(admin: AdminPort, processor: Processor, replay: Plan, *, create_topics: bool) -> None:
-    """Make sure of the processor's topics; commit what a replay is, and where it starts in the partitions where it has
-    not begun yet. Blocks.
+    """Make sure of the processor's topics and of the replay's retry topic; commit what a replay is, and where it starts
+    in the partitions where it has not begun yet. Blocks.
 
     Raises:
-        TopicConfigError: the dead-letter topic is missing or too small, and `create_topics` is False.
+        TopicConfigError: the retry or dead-letter topic is missing or too small, and `create_topics` is False.
         StaleMemberError: it runs elsewhere now, or did until a moment ago; the message says where.
     """
     group = admin.describe_group(replay.group, asking.TIMEOUT_S)
@@ -185,7 +188,7 @@ def begin(admin: AdminPort, processor: Processor, replay: Plan, *, create_topics
             f"replay {replay.name!r} runs already, on {hosts}: wait for its end (or, if it was killed, some seconds), "
             "or use another --name"
         )
-    ensure_processor_topics(admin, processor, create=create_topics, timeout_s=asking.TIMEOUT_S)
+    ensure_processor_topics(admin, processor, create=create_topics, timeout_s=asking.TIMEOUT_S, group=replay.group)
     if not replay.resumed:
         # First what it is, then where it stands: without offsets in its source nothing has begun.
         ranges = dict.fromkeys(range(replay.partitions), (0, 0))
@@ -199,3 +202,25 @@ def begin(admin: AdminPort, processor: Processor, replay: Plan, *, create_topics
     }
     if points:
         admin.set_group_offsets(replay.group, points, asking.TIMEOUT_S)
+
+
+def end(admin: AdminPort, reader: ReaderPort, processor: Processor, group: str, clock: Clock) -> str | None:
+    """After a replay has come to its end: delete its retry topic, which nobody needs any more. Blocks. Returns why it
+    stays, if it does.
+
+    Raises:
+        RetriableError: the brokers did not answer in time; the replay is done all the same.
+    """
+    topic = names.retry_topic(group)
+    left = [one for one in ParkedView(admin, reader, processor, clock, group=group).look().values() if not one.empty]
+    if left:
+        entries = sum(one.entries for one in left)
+        return f"retry topic {topic} stays: it holds {entries:,} parked records, or what cannot be read"
+    try:
+        admin.delete_topics([topic], asking.TIMEOUT_S)
+    except FatalBrokerError as error:
+        return (
+            f"retry topic {topic} stays, empty ({error}): "
+            f"run `kafka-topics.sh --bootstrap-server BROKERS --delete --topic {topic}`"
+        )
+    return None

@@ -191,8 +191,9 @@ def test_latest_reads_a_partition_that_comes_later_from_its_beginning(backend: B
         workplace.run(lambda: workplace.lag() == 0, "the new partition is done", owner)
         owner.close()
         assert workplace.done == values
-        # Its dead letters have a place, too.
+        # Its dead letters and what is parked of it have a place, too.
         assert existing(backend, workplace.processor.dead_letter_topic).partitions == 2
+        assert existing(backend, workplace.processor.retry_topic).partitions == 2
 
 
 def test_latest_loses_nothing_to_a_kill_before_the_first_commit(backend: Backend) -> None:

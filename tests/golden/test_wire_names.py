@@ -55,6 +55,7 @@ def test_derived_names() -> None:
     group = names.group_name("shop", "charge")
     assert group == "shop.charge"
     assert names.dead_letter_topic(group) == "shop.charge.dlq"
+    assert names.replay_group_name(group, "r") == "shop.charge.replay.r"
     assert names.retry_topic(group) == "shop.charge.retry"
 
 

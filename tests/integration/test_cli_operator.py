@@ -70,12 +70,14 @@ def test_topics_are_created_checked_and_listed(scene: Scene, run: Run) -> None:
     assert again.returncode == 0
     assert f"there already  {scene.name}.wait.dlq" in again.stdout
     after = run("topics", "check", APP)
-    assert (after.returncode, after.stdout) == (0, "all 3 topics are as the app needs them\n")
+    assert (after.returncode, after.stdout) == (0, "all 5 topics are as the app needs them\n")
     listed = json.loads(run("topics", "list", APP, "--json").stdout)
     assert {row["topic"]: row["partitions"] for row in listed} == {
         scene.name: 2,
         f"{scene.name}.wait.dlq": 2,
         f"{scene.name}.block.dlq": 2,
+        f"{scene.name}.wait.retry": 2,
+        f"{scene.name}.block.retry": 2,
     }
 
 

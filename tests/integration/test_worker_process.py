@@ -214,15 +214,17 @@ def test_a_dead_letter_topic_with_too_few_partitions(scene: Scene, start: Start)
     assert allowed.stop() == 0
 
 
-def test_a_source_that_grows_takes_its_dead_letter_topic_along(scene: Scene, start: Start) -> None:
+def test_a_source_that_grows_takes_its_derived_topics_along(scene: Scene, start: Start) -> None:
     admin = KafkaClients(scene.bootstrap).admin()
     worker = start("--processor", "wait")
     worker.await_event("rebalance")
     admin.add_partitions(scene.name, 3, 20)
-    worker.await_event("topic_extended", timeout_s=40)
-    found = admin.describe_topics([f"{scene.name}.wait.dlq"], 10)[f"{scene.name}.wait.dlq"]
-    assert found is not None
-    assert found.partitions == 3
+    # No new partition is read before both reach as far.
+    worker.await_event("topic_extended", count=2, timeout_s=40)
+    for topic in (f"{scene.name}.wait.dlq", f"{scene.name}.wait.retry"):
+        found = admin.describe_topics([topic], 10)[topic]
+        assert found is not None
+        assert found.partitions == 3
     assert worker.stop() == 0
 
 

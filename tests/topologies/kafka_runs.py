@@ -141,9 +141,10 @@ def _partitions(app: sq.App, topic: str) -> list[TopicPartition]:
 
 
 def _forget(app: sq.App) -> None:
-    names = [*app.topics, *(processor.dead_letter_topic for processor in app.processors.values())]
+    processors = app.processors.values()
+    derived = [name for one in processors for name in (one.dead_letter_topic, one.retry_topic)]
     with closing(app.clients.admin()) as admin:
-        admin.delete_topics(names, ANSWER_S)
+        admin.delete_topics([*app.topics, *derived], ANSWER_S)
         # Only those that are there: a new broker has no coordinator yet that could be asked to forget one.
         for group in {processor.group for processor in app.processors.values()}.intersection(
             admin.list_groups(ANSWER_S)

@@ -193,6 +193,7 @@ def test_a_replay_runs_in_a_group_of_its_own_and_not_twice(shop: Shop, call: Cal
     again = call("replay", "shop:app", "charge", "--key", "ada", "--name", "r")
     assert again.out == "replay 'r' has been through this range already: another --name runs it again\n"
     assert len(shop.done) == 3
+    assert shop.cluster.partitions("shop.charge.replay.r.retry") == [], "removed with its end"
     assert shop.cluster.committed("shop.charge") == {TopicPartition("orders", 0): live}, "the live group is not touched"
 
 

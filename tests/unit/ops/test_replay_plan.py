@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streamq.model.errors import ConfigError, StaleMemberError
+from streamq.core.journal_records import encode
+from streamq.model.errors import ConfigError, FatalBrokerError, StaleMemberError
 from streamq.model.ports import ConsumerOptions
 from streamq.model.records import AtTime, CommitPoint, NextOffset, OffsetSpec, TopicPartition
 from streamq.ops import replay
 from streamq.ops.replay import Plan, Span
 from streamq.ops.replay_record import Limit
 
+from .journal import entry
 from .shop import NOW_S, Shop
 from .test_lag import Ignores
 
@@ -215,3 +218,39 @@ def test_one_that_runs_is_not_started_twice(shop: Shop) -> None:
     consumer.poll(0.0, 1)
     with pytest.raises(StaleMemberError, match=r"replay 'r' runs already, on .*: wait for its end"):
         begin(shop, found)
+
+
+def test_a_replays_retry_topic_comes_and_goes_with_it(shop: Shop) -> None:
+    begin(shop, plan(filled(shop)))
+    assert len(shop.cluster.partitions(f"{GROUP}.retry")) == 2
+    shop.cluster.append_marker(TopicPartition(f"{GROUP}.retry", 0))
+    assert replay.end(shop.admin, shop.reader, shop.charge, GROUP, shop.clock) is None
+    assert shop.cluster.partitions(f"{GROUP}.retry") == []
+    assert replay.end(shop.admin, shop.reader, shop.charge, GROUP, shop.clock) is None, "nothing to remove is no error"
+
+
+def test_what_is_still_parked_keeps_the_retry_topic(shop: Shop) -> None:
+    begin(shop, plan(filled(shop)))
+    payload = encode(entry(1))
+    shop.cluster.append(TopicPartition(f"{GROUP}.retry", 1), payload.value, payload.key, payload.headers)
+    told = replay.end(shop.admin, shop.reader, shop.charge, GROUP, shop.clock)
+    assert told == f"retry topic {GROUP}.retry stays: it holds 1 parked records, or what cannot be read"
+    assert len(shop.cluster.partitions(f"{GROUP}.retry")) == 2
+
+
+def test_a_retry_topic_that_may_not_be_deleted_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(shop, plan(filled(shop)))
+
+    def delete_topics(topics: Sequence[str], timeout_s: float) -> None:
+        raise FatalBrokerError("no right to delete")
+
+    monkeypatch.setattr(shop.admin, "delete_topics", delete_topics)
+    told = replay.end(shop.admin, shop.reader, shop.charge, GROUP, shop.clock)
+    assert told is not None
+    assert "stays, empty (no right to delete): run `kafka-topics.sh" in told
+
+
+def test_a_name_that_is_too_long_for_the_retry_topic_is_refused(shop: Shop) -> None:
+    long = replace(shop.charge, group="g" * 200)
+    with pytest.raises(ConfigError, match="at most 243 fit, so use a shorter --name"):
+        replay.replay_group(long, "r" * 40)
