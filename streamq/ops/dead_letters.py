@@ -67,7 +67,7 @@ def letters(
     Raises:
         JournalError: a mark that this release cannot read: which letters are open is not known.
     """
-    view = LettersView(admin, reader, processor, clock)
+    view = LettersView(admin, reader, processor.dead_letter_topic, clock)
     trouble = next((one.trouble for one in view.look(most_s=None, progress=progress).values() if one.trouble), None)
     if trouble is not None:
         raise JournalError(f"{processor.dead_letter_topic}: {trouble}")

@@ -14,7 +14,7 @@ from streamq.model.ports import AdminPort, ReaderPort
 from streamq.model.records import CommitPoint, NextOffset, Record, TopicPartition
 from streamq.ops import asking
 from streamq.ops.letter_book import LettersSummary, LettersView
-from streamq.ops.parked import ParkedSummary, ParkedView
+from streamq.ops.parked import ParkedSummary, view_of
 from streamq.ops.tail import Progress
 from streamq.tasks.processor import Processor
 
@@ -54,8 +54,8 @@ class LagView:
         self._reader = reader
         self._processor = processor
         self._clock = clock
-        self._parked = ParkedView(admin, reader, processor, clock)
-        self._letters = LettersView(admin, reader, processor, clock)
+        self._parked = view_of(admin, reader, processor, clock)
+        self._letters = LettersView(admin, reader, processor.dead_letter_topic, clock)
 
     def look(self, progress: Progress | None = None) -> Sequence[PartitionLag]:
         """A row for each partition. Blocks, for the time that retry and dead-letter topic take to read: at most half a

@@ -15,7 +15,6 @@ from streamq.model.ports import AdminPort, ReaderPort
 from streamq.model.records import NextOffset, Record
 from streamq.ops import asking
 from streamq.ops.tail import Progress, Tail
-from streamq.tasks.processor import Processor
 
 MOST_S: Final = 30.0
 """How long a look reads at most, unless more is asked for."""
@@ -125,12 +124,12 @@ class LetterBook:
 
 
 class LettersView:
-    """The dead letters of a processor. Each look reads what has come since the last."""
+    """The dead letters of a topic. Each look reads what has come since the last."""
 
-    def __init__(self, admin: AdminPort, reader: ReaderPort, processor: Processor, clock: Clock) -> None:
+    def __init__(self, admin: AdminPort, reader: ReaderPort, topic: str, clock: Clock) -> None:
         self._admin = admin
         self._clock = clock
-        self._tail = Tail(admin, reader, processor.dead_letter_topic, clock, self._learn)
+        self._tail = Tail(admin, reader, topic, clock, self._learn)
         self.books: dict[int, LetterBook] = {}
         self._ends: asking.Offsets = {}
 

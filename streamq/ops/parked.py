@@ -6,7 +6,7 @@ owner, so this answers while no worker runs, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, assert_never
 
 import msgspec
@@ -24,7 +24,6 @@ from streamq.ops import asking
 from streamq.ops.tail import Progress, Tail
 from streamq.runtime.start import await_answer
 from streamq.tasks.processor import Processor
-from streamq.tasks.topic import AnyTopic
 
 MOST_S: Final = 30.0
 """How long a look reads at most. A million entries take some ten seconds."""
@@ -32,6 +31,12 @@ STANDS_S: Final = 5.0
 """A transaction that stays undecided for so long is told of: one takes milliseconds."""
 LOOK_S: Final = 0.2
 KEYS_SHOWN: Final = 10
+Show = Callable[[bytes], str]
+
+
+def escaped(key: bytes) -> str:
+    """A key of nobody knows which type."""
+    return key.decode("utf-8", "backslashreplace")
 
 
 class ParkedSummary(msgspec.Struct, frozen=True):
@@ -109,8 +114,8 @@ class JournalState:
         for place in [place for place in self._requests.places() if place < start]:
             self._requests.settled(place)
 
-    def summary(self, partition: int, topic: AnyTopic) -> ParkedSummary:
-        """What it comes to. `topic` is the source: it knows how keys are shown."""
+    def summary(self, partition: int, show: Show) -> ParkedSummary:
+        """What it comes to."""
         oldest, due = self._oldest_and_due()
         keys: dict[KeyStateKind, list[bytes]] = {"chained": [], "held": [], "redriving": []}
         for key, (kind, _) in self._standing.items():
@@ -123,8 +128,8 @@ class JournalState:
             chained=len(keys["chained"]),
             held=len(keys["held"]),
             redriving=len(keys["redriving"]),
-            chained_keys=_shown(topic, keys["chained"]),
-            held_keys=_shown(topic, keys["held"]),
+            chained_keys=_shown(show, keys["chained"]),
+            held_keys=_shown(show, keys["held"]),
             requests=len(self._requests),
         )
 
@@ -149,19 +154,25 @@ class JournalState:
                 yield lane, place
 
 
-def _shown(topic: AnyTopic, keys: Sequence[bytes]) -> tuple[str, ...]:
-    return tuple(asking.shown_key(topic, key) or "" for key in sorted(keys)[:KEYS_SHOWN])
+def _shown(show: Show, keys: Sequence[bytes]) -> tuple[str, ...]:
+    return tuple(show(key) for key in sorted(keys)[:KEYS_SHOWN])
+
+
+def view_of(
+    admin: AdminPort, reader: ReaderPort, processor: Processor, clock: Clock, *, group: str | None = None
+) -> ParkedView:
+    """What is parked of a processor, or of a replay of it in `group`."""
+    topic = processor.retry_topic if group is None else names.retry_topic(group)
+    return ParkedView(admin, reader, topic, clock, lambda key: asking.shown_key(processor.topic, key) or "")
 
 
 class ParkedView:
-    """What is parked of a processor, or of a replay of it in `group`. Each look reads what has come since the last."""
+    """What is parked in a retry topic. Each look reads what has come since the last. `show` makes text of a key."""
 
-    def __init__(
-        self, admin: AdminPort, reader: ReaderPort, processor: Processor, clock: Clock, *, group: str | None = None
-    ) -> None:
+    def __init__(self, admin: AdminPort, reader: ReaderPort, topic: str, clock: Clock, show: Show = escaped) -> None:
         self._admin = admin
-        self._source = processor.topic
-        self._name = processor.retry_topic if group is None else names.retry_topic(group)
+        self._show = show
+        self._name = topic
         self._clock = clock
         self._tail = Tail(admin, reader, self._name, clock, self._learn)
         self._states: dict[int, JournalState] = {}
@@ -195,7 +206,7 @@ class ParkedView:
     def _summary(self, place: TopicPartition, start: int, end: int) -> ParkedSummary:
         state, trouble = self._states[place.partition], self._tail.trouble(place, end)
         state.begin_at(start)
-        known = ParkedSummary(place.partition) if trouble else state.summary(place.partition, self._source)
+        known = ParkedSummary(place.partition) if trouble else state.summary(place.partition, self._show)
         undecided_s = self._undecided_s(place)
         return replace(known, journal=max(0, end - start), undecided_s=undecided_s, trouble=trouble)
 

@@ -14,7 +14,7 @@ from streamq.model.errors import ConfigError, FatalBrokerError, StaleMemberError
 from streamq.model.ports import AdminPort, ReaderPort
 from streamq.model.records import AtTime, CommitPoint, NextOffset, OffsetSpec, TopicPartition
 from streamq.ops import asking, replay_record
-from streamq.ops.parked import ParkedView
+from streamq.ops.parked import view_of
 from streamq.ops.replay_record import Asked, Begun, Limit
 from streamq.ops.topics import ensure_processor_topics
 from streamq.runtime.intake import Bounds
@@ -212,7 +212,7 @@ def end(admin: AdminPort, reader: ReaderPort, processor: Processor, group: str, 
         RetriableError: the brokers did not answer in time; the replay is done all the same.
     """
     topic = names.retry_topic(group)
-    left = [one for one in ParkedView(admin, reader, processor, clock, group=group).look().values() if not one.empty]
+    left = [one for one in view_of(admin, reader, processor, clock, group=group).look().values() if not one.empty]
     if left:
         entries = sum(one.entries for one in left)
         return f"retry topic {topic} stays: it holds {entries:,} parked records, or what cannot be read"

@@ -23,6 +23,7 @@ DERIVED_CONFIG: Final[Mapping[str, str]] = {
     "retention.ms": "-1",
     "retention.bytes": "-1",
     "message.timestamp.type": "CreateTime",
+    "message.timestamp.before.max.ms": "9223372036854775807",
     "message.timestamp.after.max.ms": "9223372036854775807",
 }
 """Nothing in a derived topic goes by itself, and its records keep their timestamps, whatever these are."""

@@ -18,7 +18,7 @@ P0 = TopicPartition(DLQ, 0)
 
 
 def view(shop: Shop) -> LettersView:
-    return LettersView(shop.admin, shop.reader, shop.charge, shop.clock)
+    return LettersView(shop.admin, shop.reader, DLQ, shop.clock)
 
 
 def listed(shop: Shop, state: LetterState | None = None) -> list[tuple[int, LetterState]]:

@@ -11,7 +11,7 @@ from streamq.model.errors import RetriableError
 from streamq.model.ports import Polled
 from streamq.model.records import NextOffset, OutgoingRecord, TopicPartition
 from streamq.model.transactions import Batch, Membership, TransactionStep
-from streamq.ops.parked import STANDS_S, ParkedSummary, ParkedView
+from streamq.ops.parked import STANDS_S, ParkedSummary, ParkedView, view_of
 
 from .journal import RETRY, entry, write
 from .shop import Shop
@@ -20,7 +20,7 @@ P0 = TopicPartition(RETRY, 0)
 
 
 def view(shop: Shop) -> ParkedView:
-    return ParkedView(shop.admin, shop.reader, shop.charge, shop.clock)
+    return view_of(shop.admin, shop.reader, shop.charge, shop.clock)
 
 
 def look(shop: Shop) -> ParkedSummary:
@@ -33,11 +33,11 @@ def test_without_a_retry_topic_nothing_is_parked(shop: Shop) -> None:
 
 def test_an_empty_journal_is_not_read(shop: Shop) -> None:
     shop.create(RETRY)
-    found = ParkedView(shop.admin, NoReader(), shop.charge, shop.clock).look()
+    found = ParkedView(shop.admin, NoReader(), RETRY, shop.clock).look()
     assert found == {0: ParkedSummary(0), 1: ParkedSummary(1)}
     write(shop, entry(1))
     shop.cluster.delete_records(P0, 1)
-    assert ParkedView(shop.admin, NoReader(), shop.charge, shop.clock).look()[0].empty, "start and end are the same"
+    assert ParkedView(shop.admin, NoReader(), RETRY, shop.clock).look()[0].empty, "start and end are the same"
 
 
 def test_live_entries_are_counted_with_the_oldest_and_the_first_that_is_due(shop: Shop) -> None:
@@ -116,7 +116,7 @@ def test_a_journal_that_is_shortened_while_it_is_read_is_read_again_from_its_new
     shop.create(RETRY)
     write(shop, entry(1, b"a"), entry(1, b"a", attempts=3), Settled((0,)), entry(2, b"b"))
     reader = Interrupted(shop, lambda: shop.cluster.delete_records(P0, 1))
-    found = ParkedView(shop.admin, reader, shop.charge, shop.clock).look()[0]
+    found = ParkedView(shop.admin, reader, RETRY, shop.clock).look()[0]
     assert (found.entries, found.oldest_offset, found.trouble) == (2, 1, None)
 
 
@@ -148,7 +148,7 @@ def test_what_cannot_be_read_is_a_trouble_of_its_partition_only(shop: Shop) -> N
 def test_a_look_ends_in_time_and_the_next_goes_on(shop: Shop) -> None:
     shop.create(RETRY)
     write(shop, *(entry(number, None) for number in range(1, 2_001)))
-    again = ParkedView(shop.admin, Slow(shop), shop.charge, shop.clock)
+    again = ParkedView(shop.admin, Slow(shop), RETRY, shop.clock)
     first = again.look(most_s=0.5)[0]
     assert first.trouble is not None
     assert first.trouble.endswith(" offsets are not read yet")

@@ -46,6 +46,7 @@ def test_derived_topics_follow_their_source(shop: Shop, derived: str) -> None:
             "retention.ms",
             "retention.bytes",
             "message.timestamp.type",
+            "message.timestamp.before.max.ms",
             "message.timestamp.after.max.ms",
             "min.insync.replicas",
         )
@@ -54,6 +55,7 @@ def test_derived_topics_follow_their_source(shop: Shop, derived: str) -> None:
         "retention.ms": "-1",
         "retention.bytes": "-1",
         "message.timestamp.type": "CreateTime",
+        "message.timestamp.before.max.ms": "9223372036854775807",
         "message.timestamp.after.max.ms": "9223372036854775807",
         "min.insync.replicas": "1",
     }
