@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streamq.cli import output
 from streamq.cli.output import Brokers, Json, Opened, Target
+
+if TYPE_CHECKING:
+    from streamq.ops.topic_check import Difference
 
 
 def register(app: typer.Typer) -> None:
@@ -69,29 +73,44 @@ def _named(found: Opened, command: str) -> str:
 def check(target: Target, bootstrap_servers: Brokers = None, json: Json = False) -> None:
     """Each difference between what is there and what the app needs, with the command that mends it.
 
-    Exit code 1 if there is any.
+    Also what is parked or given up and has no processor any more. Exit code 1 if there is any.
     """
     from msgspec.structs import replace
 
+    from streamq.model.clock import SystemClock
     from streamq.ops import topic_check
 
     with output.opened(target, bootstrap_servers) as found:
-        wanted = topic_check.wanted(found.admin, found.app.topics.values(), found.app.processors.values())
-        rows = [
-            replace(row, command=_named(found, row.command)) for row in topic_check.differences(found.admin, wanted)
+        app = found.app
+        wanted = topic_check.wanted(found.admin, app.topics.values(), app.processors.values())
+        differences = [
+            *topic_check.differences(found.admin, wanted),
+            *topic_check.unworked(found.admin, found.reader, app.name, app.processors.values(), SystemClock()),
         ]
+        rows = [replace(row, command=_named(found, row.command), note=_named(found, row.note)) for row in differences]
     if json:
         output.print_json(rows)
     elif rows:
         columns = ("topic", "what", "found", "wanted")
         output.print_table("differences", columns, [(row.topic, row.what, row.found, row.wanted) for row in rows])
-        typer.echo("to mend them:")
-        for row in rows:
-            typer.echo(f"  {row.command}")
+        _print_remedies(rows)
     else:
         typer.echo(f"all {len(wanted)} topics are as the app needs them")
     if rows:
         raise typer.Exit(1)
+
+
+def _print_remedies(rows: Sequence[Difference]) -> None:
+    notes = [row.note for row in rows if row.note]
+    if notes:
+        typer.echo("to know before:")
+        for note in notes:
+            typer.echo(f"  {note}")
+    commands = [row.command for row in rows if row.command]
+    if commands:
+        typer.echo("to mend them:")
+        for command in commands:
+            typer.echo(f"  {command}")
 
 
 def list_topics(target: Target, bootstrap_servers: Brokers = None, json: Json = False) -> None:

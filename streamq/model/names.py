@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from streamq.model.errors import ConfigError
 
-_LEGAL = re.compile(r"[A-Za-z0-9_-]+")
+LEGAL: Final = "[A-Za-z0-9_-]+"
+"""What an app or a processor may be called, as a regular expression."""
+_LEGAL = re.compile(LEGAL)
 _LEGAL_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 # Kafka limits a topic name to 249 characters; ".retry" and ".dedup" are the longest suffixes.
 _GROUP_CHARS = 249 - len(".retry")

@@ -16,7 +16,7 @@ from streamq.model.records import AtTime, CommitPoint, NextOffset, OffsetSpec, T
 from streamq.ops import asking, replay_record
 from streamq.ops.parked import view_of
 from streamq.ops.replay_record import Asked, Begun, Limit
-from streamq.ops.topics import ensure_processor_topics
+from streamq.ops.topics import delete_command, ensure_processor_topics
 from streamq.runtime.intake import Bounds
 from streamq.runtime.start import await_answer
 from streamq.tasks.processor import Processor
@@ -219,8 +219,5 @@ def end(admin: AdminPort, reader: ReaderPort, processor: Processor, group: str, 
     try:
         admin.delete_topics([topic], asking.TIMEOUT_S)
     except FatalBrokerError as error:
-        return (
-            f"retry topic {topic} stays, empty ({error}): "
-            f"run `kafka-topics.sh --bootstrap-server BROKERS --delete --topic {topic}`"
-        )
+        return f"retry topic {topic} stays, empty ({error}): run `{delete_command(topic)}`"
     return None

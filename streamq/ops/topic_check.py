@@ -7,10 +7,19 @@ from typing import Literal
 
 import msgspec
 
-from streamq.model.ports import AdminPort
+from streamq.model.clock import Clock
+from streamq.model.ports import AdminPort, ReaderPort
 from streamq.model.records import TopicInfo, TopicSpec
 from streamq.ops.asking import TIMEOUT_S
-from streamq.ops.topics import create_command, derived_spec, derived_topics, grow_command, replicate_command
+from streamq.ops.orphans import orphans
+from streamq.ops.topics import (
+    create_command,
+    derived_spec,
+    derived_topics,
+    grow_command,
+    growth_note,
+    replicate_command,
+)
 from streamq.tasks.processor import Processor
 from streamq.tasks.topic import AnyTopic
 
@@ -26,25 +35,30 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One thing that is not as it should be."""
+    """One thing that is not as it should be. `command` mends it; empty where that is not for a command to decide.
+    `note` is what to know before."""
 
     topic: str
     what: str
     found: str
     wanted: str
     command: str
+    note: str = ""
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """A topic as an app needs it, and what for."""
+    """A topic as an app needs it, and what for. `read`: processors work on it."""
 
     spec: TopicSpec
     purpose: str
+    read: bool = False
 
 
 def wanted(admin: AdminPort, topics: Iterable[AnyTopic], processors: Iterable[Processor]) -> Sequence[Wanted]:
     """All topics of an app: those it declares, then those that follow from its processors. Blocks."""
-    declared = [Wanted(topic.spec, "declared") for topic in topics]
+    processors = list(processors)
+    sources = {one.topic.name for one in processors}
+    declared = [Wanted(topic.spec, "declared", topic.name in sources) for topic in topics]
     derived = []
     for processor in processors:
         source, config = _source(admin, processor.topic.spec)
@@ -129,13 +143,24 @@ def differences(admin: AdminPort, topics: Sequence[Wanted]) -> Sequence[Differen
             continue
         if there.partitions < spec.partitions:
             command = grow_command(spec.name, spec.partitions)
-            rows.append(Difference(spec.name, "partitions", str(there.partitions), str(spec.partitions), command))
+            found_there, note = str(there.partitions), growth_note(spec.name) if one.read else ""
+            rows.append(Difference(spec.name, "partitions", found_there, str(spec.partitions), command, note))
         factor = spec.replication_factor or 0
         if there.replication_factor < factor:
             command = replicate_command(spec.name, factor)
             rows.append(Difference(spec.name, "replicas", str(there.replication_factor), str(factor), command))
         rows += _settings(spec, admin.topic_config(spec.name, TIMEOUT_S))
     return rows
+
+
+def unworked(
+    admin: AdminPort, reader: ReaderPort, app: str, processors: Iterable[Processor], clock: Clock
+) -> Sequence[Difference]:
+    """What stands in topics of this app's groups and has no processor. Blocks while it is read."""
+    return [
+        Difference(one.topic, "processor", one.holds, one.wanted, "", one.remedy)
+        for one in orphans(admin, reader, app, processors, clock)
+    ]
 
 
 def _settings(spec: TopicSpec, found: Mapping[str, str]) -> list[Difference]:

@@ -44,6 +44,21 @@ def grow_command(topic: str, partitions: int) -> str:
     return f"kafka-topics.sh --bootstrap-server BROKERS --alter --topic {topic} --partitions {partitions}"
 
 
+def delete_command(topic: str) -> str:
+    """The command that deletes a topic with Kafka's own tool."""
+    return f"kafka-topics.sh --bootstrap-server BROKERS --delete --topic {topic}"
+
+
+def growth_note(source: str) -> str:
+    """What adding partitions to a topic that is worked on does, and how to do it without."""
+    return (
+        f"more partitions of {source} move keys: Kafka's partitioner chooses by their number, so a key's new records "
+        "go to another partition than its old ones, and nobody keeps their order across the growth. To keep it, stop "
+        "what publishes, let the workers go on until `streamq lag` says 0 behind and 0 parked, add the partitions, and "
+        "publish again; or make a new topic with as many as you need, and move on to it once the old one is empty"
+    )
+
+
 def replicate_command(topic: str, replicas: int) -> str:
     """How Kafka's own tool adds replicas: by a file that says which brokers are to have them, which is not ours to
     choose."""

@@ -61,6 +61,17 @@ def test_topics_are_created_checked_and_listed(shop: Shop, call: Call) -> None:
     assert "dead letters of charge" in call("topics", "list", "shop:app").out
 
 
+def test_what_has_no_processor_any_more_is_told_by_the_check(shop: Shop, call: Call) -> None:
+    call("topics", "create", "shop:app")
+    shop.cluster.create_topic("shop.gone.dlq")
+    shop.cluster.append(TopicPartition("shop.gone.dlq", 0), b"{}")
+    answer = call("topics", "check", "shop:app")
+    assert answer.code == 1
+    assert "shop.gone.dlq holds 1 open dead letters of a processor 'gone' that the app does not have" in answer.out
+    assert "--bootstrap-server localhost:9092 --delete --topic shop.gone.dlq" in answer.out
+    assert "to mend them" not in answer.out, "no command is offered that deletes something if it is run unread"
+
+
 def test_one_record_is_published(shop: Shop, call: Call) -> None:
     one = call("publish", "shop:app", "orders", "--key", "k", "--value", '{"amount": 1}', "--header", "a=b=c")
     assert one.code == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 import streamq as sq
 from streamq.ops import topic_check
 from streamq.ops.topic_check import Difference, Wanted
@@ -46,12 +48,27 @@ def test_what_is_missing_comes_with_its_command(shop: Shop) -> None:
     assert "replication-factor" not in second.command, "the source's is not known before it exists"
 
 
-def test_each_setting_of_a_derived_topic_is_compared(shop: Shop) -> None:
+@pytest.mark.parametrize("derived", [DLQ, RETRY])
+@pytest.mark.parametrize(
+    ("name", "value", "wish"),
+    [
+        ("retention.ms", "1000", "-1"),
+        ("retention.bytes", "1000", "-1"),
+        ("cleanup.policy", "compact", "delete"),
+        ("min.insync.replicas", "2", "1"),
+        ("message.timestamp.type", "LogAppendTime", "CreateTime"),
+        ("message.timestamp.before.max.ms", "1000", "9223372036854775807"),
+        ("message.timestamp.after.max.ms", "1000", "9223372036854775807"),
+    ],
+)
+def test_each_setting_of_a_derived_topic_is_compared(
+    shop: Shop, derived: str, name: str, value: str, wish: str
+) -> None:
     topic_check.create(shop.admin, [shop.orders], [shop.charge])
-    shop.admin.alter_topic_config(DLQ, {"retention.ms": "1000", "max.message.bytes": "9999999"}, 1.0)
+    shop.admin.alter_topic_config(derived, {name: value, "max.message.bytes": "9999999"}, 1.0)
     [row] = differences(shop)
-    assert (row.what, row.found, row.wanted) == ("retention.ms", "1000", "-1")
-    assert row.command.endswith(f"--entity-name {DLQ} --add-config retention.ms=-1")
+    assert (row.what, row.found, row.wanted) == (name, value, wish)
+    assert row.command.endswith(f"--entity-name {derived} --add-config {name}={wish}")
 
 
 def test_room_for_the_headers_is_asked_for_when_the_source_takes_larger_records(shop: Shop) -> None:
@@ -105,3 +122,5 @@ def test_derived_topics_with_too_few_partitions_are_extended_and_a_declared_topi
     assert topic_check.create(shop.admin, [larger], [shop.charge]) == dict.fromkeys(ALL, "there already")
     [row] = topic_check.differences(shop.admin, topic_check.wanted(shop.admin, [larger], [shop.charge]))
     assert (row.topic, row.what, row.found, row.wanted) == ("orders", "partitions", "3", "5")
+    assert "more partitions of orders move keys" in row.note, "said before anybody does it"
+    assert "until `streamq lag` says 0 behind and 0 parked" in row.note
