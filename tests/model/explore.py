@@ -43,13 +43,13 @@ class Run:
         self.world = World(seed, off)
         self.rnd = self.world.rnd
         self.on_dead = ON_DEAD[seed // 2 % 3]
-        self.events = ["crash", "move", "late", "decide"] + ["request"] * self.rnd.choice((0, 1, 3))
-        self.rate = self.rnd.choice((0.03, 0.06, 0.12))
+        self.events = ["crash", "move", "late", "decide"] + ["request"] * self.rnd.pick((0, 1, 3))
+        self.rate = self.rnd.pick((0.03, 0.06, 0.12))
         policy = ParkPolicy(
-            park_after_s=1.0, backlog=2, span=5, few=1, keep=self.rnd.choice((1, 2)), window_records=4,
-            ahead=2, batch_records=self.rnd.choice((1, 2, 3, 8)), slack=self.rnd.choice((2, 5, 30)),
+            park_after_s=1.0, backlog=2, span=5, few=1, keep=self.rnd.pick((1, 2)), window_records=4,
+            ahead=2, batch_records=self.rnd.pick((1, 2, 3, 8)), slack=self.rnd.pick((2, 5, 30)),
         )  # fmt: skip
-        self.rules = Rules(lanes_of(off), policy, self.on_dead, self.rnd.choice((1.0, 0.2)))
+        self.rules = Rules(lanes_of(off), policy, self.on_dead, self.rnd.pick((1.0, 0.2)))
         self.owners = [Owner(self.world, self.rules)]
         for partition in self.world.partitions:
             self.owners[0].take_over(partition)
@@ -62,28 +62,36 @@ class Run:
         """
         for step in range(MOST):
             eventful = step < EVENTFUL
-            if eventful and self.rnd.random() < self.rate:
-                self.event()
-            elif not eventful and step % 10 == 0:
+            if eventful:
+                self.maybe()
+            elif step % 10 == 0:
                 self.calm(step)
-            owner = self.rnd.choice([one for one in self.owners if eventful or one.held])
-            self.rnd.choice(owner.actions())()
+            owner = self.rnd.pick([one for one in self.owners if eventful or one.held])
+            self.rnd.pick(owner.actions())()
             if not eventful and step % 10 == 0 and self.at_rest():
                 self.world.judge(self.on_dead)
                 return
         raise Violation("stuck: it does not end")
 
+    def maybe(self) -> None:
+        """Something happens now and then; a crash rather behind a commit, where most is at stake."""
+        if self.rnd.random() < self.rate:
+            self.event()
+        elif self.world.just_committed and self.rnd.random() < 0.1:
+            self.crash()
+        self.world.just_committed = False
+
     def event(self) -> None:
         """Something goes wrong, or an operator asks for something."""
-        match self.rnd.choice(self.events):
+        match self.rnd.pick(self.events):
             case "crash":
                 self.crash()
             case "move":
                 self.move()
             case "late" if self.world.commits:
-                self.world.arrive(self.rnd.choice(self.world.commits))
+                self.world.arrive(self.rnd.pick(self.world.commits))
             case "decide" if self.world.undecided:
-                self.world.decide(self.rnd.choice(self.world.undecided), self.rnd.random() < 0.5)
+                self.world.decide(self.rnd.pick(self.world.undecided), self.rnd.random() < 0.5)
             case "request":
                 self.request()
             case _:
@@ -91,35 +99,35 @@ class Run:
 
     def crash(self) -> None:
         """A process is gone with what ran in it; others have its partitions, after a rebalance."""
-        dead = self.rnd.choice(self.owners)
+        dead = self.rnd.pick(self.owners)
         partitions = [held.partition for held in dead.held]
         self.owners.remove(dead)
         self.world.generation += 1
         if not self.owners or self.rnd.random() < 0.5:
             self.owners.append(Owner(self.world, self.rules))
         for partition in partitions:
-            self.rnd.choice(self.owners).take_over(partition)
+            self.rnd.pick(self.owners).take_over(partition)
 
     def move(self) -> None:
         """A partition goes to another member. The one that loses it lives on, maybe with another partition."""
         if len(self.owners) == 1:
             self.owners.append(Owner(self.world, self.rules))
-        giver = self.rnd.choice(self.owners)
+        giver = self.rnd.pick(self.owners)
         if giver.held:
-            held = self.rnd.choice(giver.held)
+            held = self.rnd.pick(giver.held)
             self.world.generation += 1
             if self.rnd.random() < 0.3:
                 giver.lose(held, back=True)
                 return
             giver.lose(held)
             giver.running = [one for one in giver.running if one.held.partition is not held.partition]
-            self.rnd.choice([one for one in self.owners if one is not giver]).take_over(held.partition)
+            self.rnd.pick([one for one in self.owners if one is not giver]).take_over(held.partition)
 
     def request(self, kinds: Iterable[str] = ("redrive", "release")) -> None:
         """An operator asks for a key."""
-        partition = self.rnd.choice(self.world.partitions)
-        kind = self.rnd.choice([kind for kind in kinds if kind == "redrive" or self.on_dead == "hold"])
-        self.world.request(partition, self.rnd.choice(partition.source).key, kind)
+        partition = self.rnd.pick(self.world.partitions)
+        kind = self.rnd.pick([kind for kind in kinds if kind == "redrive" or self.on_dead == "hold"])
+        self.world.request(partition, self.rnd.pick(partition.source).key, kind)
 
     def calm(self, step: int) -> None:
         """Nothing fails any more, and operators let go what is held."""
@@ -129,7 +137,7 @@ class Run:
             for held in owner.held:
                 for key, standing in held.parked.standing.items():
                     if standing.state.kind == "held" and step % 50 == 0 and isinstance(key, bytes):
-                        self.world.request(held.partition, key, self.rnd.choice(("redrive", "release")))
+                        self.world.request(held.partition, key, self.rnd.pick(("redrive", "release")))
 
     def at_rest(self) -> bool:
         """Whether all is read, settled and written."""

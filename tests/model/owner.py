@@ -202,7 +202,7 @@ class Owner:
         return [self.commit_tx] if self.calm else [self.commit_tx, self.abort_tx]
 
     def _of(self, held: Held) -> list[Action]:
-        found: list[Action] = [held.trim]
+        found: list[Action] = [held.trim] if self.world.rnd.random() < 0.2 else []
         if held.next_source < len(held.partition.source):
             found.append(held.read_source)
         if held.next_journal < len(held.partition.journal):
@@ -221,7 +221,7 @@ class Owner:
         self.generation = self.world.generation
 
     def tick(self) -> None:
-        self.now += self.world.rnd.choice((0.1, 1.0, 3.0))
+        self.now += self.world.rnd.pick((0.1, 1.0, 3.0))
         self.wake()
 
     def wake(self) -> None:
@@ -233,7 +233,7 @@ class Owner:
 
     def start(self) -> None:
         self.wake()
-        for run in self.scheduler.take(self.world.rnd.choice((1, 1, 3)), 2):
+        for run in self.scheduler.take(self.world.rnd.pick((1, 1, 3)), 2):
             one = Running(self._held(run.lane.partition), run)
             self.world.start(one.held.partition, one.work.record)
             self.running.append(one)
@@ -269,7 +269,7 @@ class Owner:
     def _fail(self, held: Held, work: Work, chance: float) -> None:
         owner = work.lane.partition
         if chance < 0.65:
-            wait_s = self.world.rnd.choice((0.5, 5.0))
+            wait_s = self.world.rnd.pick((0.5, 5.0))
             owner.retry(work, self.now + wait_s)
             if owner is held.state:
                 held.parked.consider(work, self.now + wait_s, self.now_ms, wait_s)
