@@ -6,6 +6,8 @@ a parked key; what requests do; entries appended anew to shorten the journal; an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from streamq.core.journal_batch import JournalBatch, Letter, Mark, ParkPolicy, Taken
 from streamq.core.journal_records import Entry, JournalRecord, KeyState, KeyStateKind, Waits, settled
 from streamq.core.lanes import Lane, LaneKey
@@ -172,8 +174,7 @@ class Planner:
         for place in places:
             entry, known = parked.heads.window.get(place), parked.index.entry(place)
             if entry is None or known is None:
-                if parked.heads.window.room:
-                    parked.heads.window.want(place)
+                self._ask(places)
                 return False
             if not draft.admits(size_of(entry) + _LETTER_BYTES):
                 return False
@@ -181,6 +182,12 @@ class Planner:
             draft.gone.append(place)
             draft.touched.add(key)
         return len(places) == count
+
+    def _ask(self, places: Sequence[int]) -> None:
+        """Some payloads of these are not here: the next batch will want them. No more than may be spare."""
+        window = self._parked.heads.window
+        for place in places[: self._parked.policy.window_records // 4]:
+            window.want(place)
 
     def _chain_lane(self, lane: Lane) -> None:
         draft, count = self._draft, 0
@@ -314,6 +321,7 @@ class Planner:
         moved: set[LaneKey] = set()
         for place in places:
             if not self._entry_anew(place, moved):
+                self._ask(places)
                 break
         self._draft.moved.extend(moved)
         self._draft.touched |= moved
@@ -337,8 +345,6 @@ class Planner:
             return True  # it has its turn: soon settled, most likely
         entry = parked.heads.window.get(place)
         if entry is None:
-            if parked.heads.window.room:
-                parked.heads.window.want(place)
             return False
         if not draft.admits(size_of(entry)):
             return False

@@ -78,24 +78,16 @@ class ParkedHeads:
                 return
             self._bring(due[0])
             room -= 1
-        if room > 0 and not self.window.room:
-            self.window.make_room(self._needed())
 
     def _bring(self, key: LaneKey) -> None:
         head, *others = self._index.first(key, self._policy.ahead)
-        entry = self.window.get(head)
+        entry = self.window.demand(head)
         if entry is None:
             self._missing[head] = key
-            self.window.want(head)
         else:
             self._start(key, head, entry)
         for place in others:
-            if self.window.room:
-                self.window.want(place)
-
-    def _needed(self) -> set[int]:
-        heads = {self._index.head(key) for key in self.lanes} | set(self._missing)
-        return {place for place in heads if place is not None}
+            self.window.want(place)
 
     def _start(self, key: LaneKey, place: int, entry: Entry) -> None:
         known = self._index.entry(place)
@@ -114,17 +106,22 @@ class ParkedHeads:
     def offer(self, place: int, entry: Entry, *, keep: bool = False) -> None:
         """The payload of a live entry has come by: it was asked for, or read anyway, or (`keep`) nobody can read it
         yet."""
-        self.window.offer(place, entry, keep=keep)
-        key = self._missing.get(place)
-        if key is not None and self.open:
-            del self._missing[place]
+        key = self._missing.pop(place, None) if self.open else None
+        self.window.offer(place, entry, needed=keep or key is not None)
+        if key is not None:
             self._start(key, place, entry)
 
     def passed(self, place: int, entry: Entry) -> None:
-        """An entry that this owner appended can be read by now: its payload need not be kept."""
+        """An entry that this owner appended can be read by now: its payload need not be kept for that."""
         self.offer(place, entry)
-        if not self.window.room and place not in self._needed():
-            self.window.forget(place)
+        if not self._at_turn(place):
+            self.window.release(place)
+
+    def _at_turn(self, place: int) -> bool:
+        """Whether the entry has a lane here: its payload is needed."""
+        known = self._index.entry(place)
+        lane = None if known is None else self.lanes.get(known.lane)
+        return lane is not None and bool(lane.queue) and self._index.head(lane.key) == place
 
     def withhold(self, key: LaneKey) -> bool:
         """Nothing of the lane is to start until `give_back`. False while its head runs: ask again."""
@@ -137,6 +134,7 @@ class ParkedHeads:
         head = self._index.head(key)
         if head is not None:
             self._missing.pop(head, None)
+            self.window.release(head)
         self._index.take_out(key)
         return True
 
@@ -185,6 +183,7 @@ class ParkedHeads:
         wait = Wait(place, work.attempt + counts, self._now_ms + int(wait_s * 1000))
         self.waits[place] = wait
         self._index.wait(wait)
+        self.window.release(place)
         if wait_s > self._policy.park_after_s:
             self.window.forget(place)
         del self.lanes[work.lane.key]
