@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from streamq.config import ProcessorConfig, WorkerConfig
 from streamq.core.journal_batch import ParkPolicy
-from streamq.core.journal_records import TOPIC_ID_BYTES
 from streamq.model.clock import Clock
 from streamq.model.errors import RetriableError
 from streamq.model.ports import AdminPort, Clients, ConsumerPort
@@ -24,6 +23,7 @@ from streamq.runtime.transactor import InlineTransactor, Transactor
 from streamq.runtime.trimmer import Trimmer
 
 ASK_TIMEOUT_S = 10.0
+ID_BYTES = 16
 
 
 class ParkingMaker(NamedTuple):
@@ -98,4 +98,4 @@ def _id_bytes(text: str) -> bytes:
         data = base64.urlsafe_b64decode(text + "==")
     except ValueError:
         data = b""
-    return data if len(data) == TOPIC_ID_BYTES else blake2b(text.encode(), digest_size=TOPIC_ID_BYTES).digest()
+    return data if len(data) == ID_BYTES else blake2b(text.encode(), digest_size=ID_BYTES).digest()

@@ -5,7 +5,8 @@ value, timestamp and all headers before that last one are the user's, unchanged.
 header. Layout of the header's value, version 1; numbers are varints unless said otherwise:
 
     version, type    a byte each
-    entry 1          topic id (16 bytes), incarnation, source offset, attempts, next_at in ms
+    entry 1          topic id (16 bytes), incarnation (2 bytes), source offset (8), attempts (4), next_at in ms (8); of
+                     fixed width and big-endian: a takeover reads a million of them
     settled 2        places, ascending: the first, then the distance less one from each to the next
     waits 3          one after the other, places ascending: place (as above), attempts, next_at in ms
     state 4          kind (a byte), length and bytes of the request's id, the key (the rest)
@@ -19,6 +20,7 @@ be the settlement of a record that would run again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from struct import Struct
 from typing import Final, Literal, NamedTuple, assert_never
 
 from streamq.core import varint
@@ -27,7 +29,8 @@ from streamq.model.headers import JOURNAL
 from streamq.model.records import Headers
 
 VERSION: Final = 1
-TOPIC_ID_BYTES: Final = 16
+_ENTRY_FORM: Final = Struct(">16sHQIQ")
+_ENTRY_BYTES: Final = 2 + _ENTRY_FORM.size
 _LARGEST: Final = 2**63 - 1  # Kafka's own bound of an offset
 _ENTRY, _SETTLED, _WAITS, _STATE, _REQUEST = 1, 2, 3, 4, 5
 
@@ -145,9 +148,7 @@ def encode(record: JournalRecord) -> JournalPayload:
 
 def _put_entry(out: bytearray, entry: Entry) -> None:
     out.append(_ENTRY)
-    out += entry.topic_id
-    for number in (entry.incarnation, entry.offset, entry.attempts, entry.next_at_ms):
-        varint.put(out, number)
+    out += _ENTRY_FORM.pack(entry.topic_id, entry.incarnation, entry.offset, entry.attempts, entry.next_at_ms)
 
 
 def _put_state(out: bytearray, state: KeyState) -> None:
@@ -187,17 +188,11 @@ def decode(key: bytes | None, value: bytes | None, headers: Headers, timestamp_m
 
 
 def _entry(key: bytes | None, value: bytes | None, headers: Headers, timestamp_ms: int, data: bytes) -> Entry:
-    at = 2 + TOPIC_ID_BYTES
-    try:
-        incarnation, at = _take(data, at)
-        offset, at = _take(data, at)
-        attempts, at = _take(data, at)
-        next_at_ms, at = _take(data, at)
-    except ValueError as error:
-        raise JournalError(f"a damaged journal entry: {error}") from error
-    if at != len(data) or attempts < 1:
-        raise JournalError("a damaged journal entry: bytes behind its end, or no attempt")
-    topic_id = data[2 : 2 + TOPIC_ID_BYTES]
+    if len(data) != _ENTRY_BYTES:
+        raise JournalError("a damaged journal entry: bytes are missing, or stand behind its end")
+    topic_id, incarnation, offset, attempts, next_at_ms = _ENTRY_FORM.unpack_from(data, 2)
+    if attempts < 1 or offset > _LARGEST or next_at_ms > _LARGEST:
+        raise JournalError("a damaged journal entry: numbers that no source record has")
     return Entry(key, value, headers, timestamp_ms, topic_id, incarnation, offset, attempts, next_at_ms)
 
 

@@ -162,19 +162,32 @@ class ParkedHeads:
         """It is done: the key's next entry may run. The journal hears of it with the next transaction."""
         place = self._expect(work, work.lane.state is RUNNING or work.lane.state is HELD)
         self.pending.append(place)
-        self.settled(place)
+        self.settled(place, goes_on=True)
 
-    def settled(self, place: int) -> None:
-        """The entry at a place is settled: forget it."""
+    def settled(self, place: int, *, goes_on: bool = False) -> None:
+        """The entry at a place is settled: forget it. `goes_on`: the lane may keep its turn."""
         key = self._index.settle(place)
         self.waits.pop(place, None)
         self.window.forget(place)
         if key is None:
             return
-        if self.lanes.pop(key, None) is not None:  # one that is withheld stays so
+        # A lane that is withheld stays so.
+        if self.lanes.pop(key, None) is not None and not (goes_on and self._go_on(key)):
             self._index.put_back(key)
         if key not in self._index:
             self.emptied.append(key)
+
+    def _go_on(self, key: LaneKey) -> bool:
+        """A lane keeps its turn as long as what was read ahead for it is here: with many lanes it would make way before
+        the next turn, and be read again and again."""
+        head = self._index.head(key)
+        known = None if head is None else self._index.entry(head)
+        if not self.open or known is None or known.next_at_ms > self._now_ms or self.window.get(known.place) is None:
+            return False
+        entry = self.window.demand(known.place)
+        if entry is not None:
+            self._start(key, known.place, entry)
+        return entry is not None
 
     def retry(self, work: Work, due_at: float, *, counts: bool = True) -> None:
         """It is to be attempted again at `due_at`; `counts` says whether the attempt that failed is counted."""

@@ -151,11 +151,13 @@ class Assignment:
             self._stragglers.add(state.partition, self._parking.forget(state.partition))
 
     def retake(self, partitions: Sequence[TopicPartition]) -> None:
-        """Forget what is known of these, and learn it anew, each in a new epoch: nobody knows what took effect."""
-        self._consumer.pause(partitions)
-        for state in self.remove(partitions):
+        """Forget what is known of these, and learn it anew, each in a new epoch: nobody knows what took effect. Those
+        that are being revoked at this moment are the next owner's to learn."""
+        ours = [partition for partition in partitions if partition in self._states or partition in self._opening]
+        self._consumer.pause(ours)
+        for state in self.remove(ours):
             self.forget(state)
-        self.add(partitions)
+        self.add(ours)
 
     def reopen(self, partition: TopicPartition, lost: NextOffset) -> None:
         """The position `lost` does not exist any more: go on at the earliest, in a new epoch."""

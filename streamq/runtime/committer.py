@@ -116,6 +116,16 @@ class Committer:
             self._send(self._points(states, all_of_them=self._gate.shut), now)
 
     @property
+    def quiet(self) -> bool:
+        """Whether nothing of unknown outcome was sent: a transaction may begin."""
+        return self._in_flight is None and not self.rejoin_wanted
+
+    def settle(self, deadline: Deadline, meanwhile: Callable[[], None]) -> None:
+        """Wait for the commit in flight, as `finish` does."""
+        if self._in_flight is not None:
+            self._wait(Deadline(self._clock, max(GRACE_S, deadline.remaining_s())), meanwhile)
+
+    @property
     def _in_transaction(self) -> bool:
         """A plain commit overrides offsets in a transaction whose end is not known."""
         return self.parking is not None and self.parking.writer.busy

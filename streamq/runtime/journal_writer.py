@@ -105,7 +105,7 @@ class JournalWriter:
 
     def begin(self, now: float, parked: Sequence[ParkedLanes]) -> bool:
         """Begin a transaction if there is something to say. Whether one was begun."""
-        if self.busy or self._transactor.busy or self._committer.waiting or now < self._next_at or not self.available:
+        if not self._may_begin or now < self._next_at:
             return False
         gather = now < self._settled_at
         ready = [lanes for lanes in parked if self._wanted(lanes, now, gather=gather)]
@@ -115,6 +115,10 @@ class JournalWriter:
         if not gather:
             self._settled_at = now + SETTLED_S
         return self._send(ready, now)
+
+    @property
+    def _may_begin(self) -> bool:
+        return self.available and self._committer.quiet and not (self.busy or self._transactor.busy)
 
     def _wanted(self, lanes: ParkedLanes, now: float, *, gather: bool) -> bool:
         if lanes.batch is not None or lanes.state.phase is not Phase.OPEN or self._pause_ends(lanes) > now:
@@ -130,7 +134,7 @@ class JournalWriter:
 
     def last(self, parked: Sequence[ParkedLanes]) -> bool:
         """Before partitions go: write what waits to be written of them. Whether a transaction was begun."""
-        if self.busy or self._transactor.busy or not self.available:
+        if not self._may_begin:
             return False
         now = self._clock.monotonic()
         ready = [

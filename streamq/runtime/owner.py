@@ -371,6 +371,7 @@ class Owner:
 
     def _write_last(self, states: Sequence[PartitionState], deadline: Deadline) -> None:
         if self._parking is not None:
+            self._committer.settle(deadline, self._go_on)
             self._parking.finish(states, deadline, self._go_on)
 
     def _unfinished(self, states: Sequence[PartitionState]) -> bool:

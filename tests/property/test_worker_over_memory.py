@@ -154,7 +154,8 @@ class Site:
             self.note_dead_letters()
             owned = sum(owner._assignment.open for owner, _ in self.workers) == PARTITIONS
             at_rest = all(owner.idle() and owner.next_due() is None for owner, _ in self.workers)
-            if owned and at_rest and self.committed() == self.ends():
+            seen = all(place in self.over for places in self.order.values() for place in places)
+            if owned and at_rest and seen and self.committed() == self.ends():
                 break
         assert self.committed() == self.ends()
         for key, places in self.order.items():
