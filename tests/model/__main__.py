@@ -2,8 +2,8 @@
 
 python -m tests.model [RULE_OFF | all] [RUNS]
 
-Without a rule all hold, and the exit code is 1 if anything is violated. With a rule, or `all` of them one by one, it
-says how often its absence is noticed.
+Without a rule all hold, and the exit code is 1 if anything is noticed. With a rule, or `all` of them one by one, it
+says how often its absence is: that a promise is broken, or that the core notices and stops with an error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def line(rule: str | None, runs: int) -> int:
     kinds = ", ".join(f"{kind} {count}" for kind, count in tally.violations.most_common()) or "none"
     total = tally.violations.total()
     took_s = time.monotonic() - began
-    sys.stdout.write(f"{rule or 'all hold':16} {tally.runs:>10,} {total:>10,} {took_s:>8.0f} s  {kinds}\n")
+    sys.stdout.write(
+        f"{rule or 'all hold':16} {tally.runs:>10,} {total:>10,} {tally.promises:>10,} {took_s:>8.0f} s  {kinds}\n"
+    )
     if rule is None:
         sys.stdout.writelines(f"    {text}\n" for text in tally.first.values())
     sys.stdout.flush()
@@ -39,7 +41,7 @@ def main(words: list[str]) -> int:
     if chosen not in (None, "all", *RULES):
         sys.stderr.write(f"no such rule: {chosen}; rules: {', '.join(RULES)}\n")
         return 2
-    sys.stdout.write(f"{'rule off':16} {'runs':>10} {'violated':>10} {'took':>10}  by kind\n")
+    sys.stdout.write(f"{'rule off':16} {'runs':>10} {'noticed':>10} {'promises':>10} {'took':>10}  by kind\n")
     if chosen is None:
         return int(line(None, runs) > 0)
     for rule in RULES if chosen == "all" else (chosen,):

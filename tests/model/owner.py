@@ -153,6 +153,11 @@ class Owner:
     def now_ms(self) -> int:
         return int(self.now * 1000)
 
+    @property
+    def unsent(self) -> int:
+        """Over how many partitions there is a transaction that is not sent yet."""
+        return 0 if self.transaction is None or self.transaction.sent else len(self.transaction.parts)
+
     def take_over(self, partition: Partition) -> None:
         """Own a partition; what still runs of it from an earlier time occupies its keys."""
         blocked = [one.run.lane.key for one in self.running if one.held.partition is partition]

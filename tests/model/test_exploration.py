@@ -38,6 +38,6 @@ def test_nothing_is_lost_overtaken_or_done_again(cores: Executor) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("rule", RULES)
 def test_each_rule_is_needed(cores: Executor, rule: str) -> None:
-    """Switched off here, its absence is noticed at least ten times in the same runs."""
+    """Switched off here, a promise is broken at least ten times in the same runs, errors of the core not counted."""
     tally = explore_on(cores, 20_000, frozenset({rule}), enough=CAUGHT)
-    assert tally.violations.total() >= CAUGHT
+    assert tally.promises >= CAUGHT, tally
