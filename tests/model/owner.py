@@ -91,6 +91,13 @@ class Held:
             if isinstance(record, Entry):
                 self.parked.offer(place, record)
 
+    def read_all(self) -> None:
+        self.read_source()
+        while self.next_journal < len(self.partition.journal):
+            self.read_journal()
+        self.read_again()
+        self.trim()
+
     def trim(self) -> None:
         partition, point = self.partition, self.parked.trim_point()
         point = min(point, self.next_journal)
@@ -186,6 +193,26 @@ class Owner:
             if held.partition is one.held.partition:
                 held.state.unblock(one.run.lane.key)
                 held.parked.unblock(one.run.lane.key)
+
+    def round(self) -> None:
+        """Everything once, in an order that gets on: the end of a run, when nothing goes wrong any more."""
+        self.heartbeat()
+        for held in [held for held in self.held if held.commit is not None]:
+            self.answer(held)
+        for held in self.held:
+            held.read_all()
+        self.tick()
+        self.start()
+        while self.running:
+            self.end_one()
+        if self.transaction is None:
+            self.begin_tx()
+        if self.unsent:
+            self.send_tx()
+        if self.transaction is not None:
+            self.commit_tx()
+        for held in self.held:
+            self.commit(held)
 
     def actions(self) -> list[Action]:
         """What may happen next."""
