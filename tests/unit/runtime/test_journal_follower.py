@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
 from streamq.model.errors import InvariantError
 from streamq.model.ports import OutOfRange, ReachedEnd, ReaderPort
-from streamq.model.records import NextOffset, Offset
+from streamq.model.records import NextOffset, Offset, TopicPartition
 from streamq.runtime.journal_follower import Followed, JournalFollower
 from streamq.testing import ManualClock
 
@@ -17,17 +17,31 @@ from .journals import R0, R1, Shop, batch
 NOTHING = Followed([], [], [])
 
 
+class Noting:
+    """A reader that notes what it is to read. See `ReaderPort`."""
+
+    def __init__(self, reader: ReaderPort) -> None:
+        self._reader = reader
+        self.poll, self.close = reader.poll, reader.close
+        self.assigned: list[dict[TopicPartition, int]] = []
+
+    def assign(self, positions: Mapping[TopicPartition, NextOffset]) -> None:
+        """Note it."""
+        self.assigned.append(dict(positions))
+        self._reader.assign(positions)
+
+
 class Bench:
     """A shop, and what follows its journal."""
 
     def __init__(self) -> None:
         self.shop = Shop(ManualClock())
-        self.made = 0
+        self.readers: list[Noting] = []
         self.follower = JournalFollower(self._make)
 
     def _make(self) -> ReaderPort:
-        self.made += 1
-        return self.shop.cluster.reader()
+        self.readers.append(Noting(self.shop.cluster.reader()))
+        return self.readers[-1]
 
     def follow(self, *, start: int = 0) -> None:
         """Follow the first partition."""
@@ -48,7 +62,7 @@ def bench() -> Iterator[Bench]:
 def test_nothing_is_made_before_something_is_followed(bench: Bench) -> None:
     assert bench.follower.poll(10) == NOTHING
     bench.follower.drop(R0)
-    assert (bench.follower.poll(10), bench.made, len(bench.follower)) == (NOTHING, 0, 0)
+    assert (bench.follower.poll(10), bench.readers, len(bench.follower)) == (NOTHING, [], 0)
 
 
 def test_records_come_with_their_partition_and_the_end_after_them(bench: Bench) -> None:
@@ -94,6 +108,18 @@ def test_others_go_on_where_they_are_when_one_comes_and_when_one_goes(bench: Ben
         seen += found
     assert [value for value in seen if value != b"one"] == numbers
     assert R0 in bench.follower and R1 not in bench.follower
+
+
+def test_what_comes_or_goes_together_is_assigned_once_and_nothing_is_read_on_that_was_dropped(bench: Bench) -> None:
+    bench.follow()
+    bench.follower.follow(R1, NextOffset(0))
+    for _ in range(3):
+        bench.follower.poll(10)
+    bench.follower.drop(R0)
+    bench.follower.drop(R1)
+    for _ in range(3):
+        bench.follower.poll(10)
+    assert bench.readers[0].assigned == [{R0: 0, R1: 0}, {}]
 
 
 def test_what_is_dropped_gives_nothing_any_more(bench: Bench) -> None:

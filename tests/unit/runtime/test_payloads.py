@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
 from streamq.model.clock import SystemClock
 from streamq.model.errors import FatalBrokerError
 from streamq.model.ports import Polled, ReaderPort
-from streamq.model.records import TopicPartition
+from streamq.model.records import NextOffset, TopicPartition
 from streamq.runtime import payloads
 from streamq.runtime.payload_runs import GAP
 from streamq.runtime.payloads import AnyPayloadFetcher, InlinePayloadFetcher, PayloadFetcher
@@ -26,9 +26,15 @@ class Counting:
 
     def __init__(self, reader: ReaderPort) -> None:
         self._reader = reader
-        self.assign, self.close = reader.assign, reader.close
+        self.close = reader.close
         self.polls = 0
+        self.assigned: Mapping[TopicPartition, NextOffset] = {}
         self.error: FatalBrokerError | None = None
+
+    def assign(self, positions: Mapping[TopicPartition, NextOffset]) -> None:
+        """Note it."""
+        self.assigned = dict(positions)
+        self._reader.assign(positions)
 
     def poll(self, timeout_s: float, max_records: int) -> Polled:
         """Count it."""
@@ -125,7 +131,8 @@ def test_what_is_named_again_before_it_is_taken_comes_once_and_after_that_anew(b
     assert bench.of(R0) == [(1, b"1"), (2, b"2"), (1, b"1")]
 
 
-def test_what_retention_took_is_told_once_and_the_rest_is_read(bench: Bench) -> None:
+def test_what_retention_took_is_told_once_and_the_rest_is_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payloads, "PATIENCE", 1_000_000)
     bench.shop.fill(R0, numbers(10))
     bench.shop.cluster.delete_records(R0, 4)
     bench.fetcher.want(R0, [1, 3, 6, 9])
@@ -148,7 +155,10 @@ def test_a_place_that_holds_a_marker_is_missing(bench: Bench) -> None:
     assert bench.missing == [(R0, 1), (R0, 3)]
 
 
-def test_what_is_not_readable_yet_is_waited_for_and_holds_up_no_other(bench: Bench) -> None:
+def test_what_is_not_readable_yet_is_waited_for_and_holds_up_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payloads, "PATIENCE", 1_000_000)
     bench.shop.leave_open(b"open")
     bench.shop.fill(R0, [b"behind it"])
     bench.shop.fill(R1, numbers(2 * GAP))
@@ -204,10 +214,11 @@ def test_reading_pauses_while_much_is_not_taken(threaded: Bench, monkeypatch: py
     threaded.await_count(100)
 
 
-def test_nothing_is_polled_while_nothing_is_wanted(threaded: Bench) -> None:
+def test_nothing_is_polled_or_held_ready_while_nothing_is_wanted(threaded: Bench) -> None:
     threaded.shop.fill(R0, numbers(5))
     threaded.fetcher.want(R0, [1])
     threaded.await_count(1)
+    until(lambda: threaded.readers[0].assigned == {}, "nothing is read ahead")
     polls = threaded.readers[0].polls
     threaded.shop.fill(R0, numbers(5))
     SystemClock().sleep(0.05)

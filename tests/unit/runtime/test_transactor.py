@@ -166,6 +166,16 @@ def test_to_decide_ends_what_a_predecessor_left_open(bench: Bench) -> None:
     assert isinstance(bench.send(b"a"), Committed)
 
 
+def test_to_decide_begins_anew_where_a_session_stands(bench: Bench) -> None:
+    assert isinstance(bench.send(b"a"), Committed)
+    bench.shop.leave_open(b"left by another of the same id")
+    bench.shop.fill(R0, [b"later"])
+    assert bench.shop.values() == [b"a"]
+    bench.transactor.decide()
+    assert bench.outcome() is None
+    assert bench.shop.values() == [b"a", b"later"]
+
+
 def test_to_decide_after_an_unknown_outcome_decides_it(bench: Bench) -> None:
     bench.shop.cluster.faults.lose_transaction_answers(committed=False)
     assert isinstance(bench.send(b"a"), OutcomeUnknown)
