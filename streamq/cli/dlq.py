@@ -36,6 +36,13 @@ def list_letters(
     processor: ProcessorName,
     reason: Annotated[DeadReason | None, typer.Option(help="Only those given up for this reason.")] = None,
     key: Annotated[str | None, typer.Option(help="Only this key.")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            help="Only those that fit: 'attempts > 3 and value.amount >= 100 and at >= 2026-11-20T08:00Z'. Names are "
+            "reason, error_type, message, key, state, partition, offset, attempts, at, and value with its fields."
+        ),
+    ] = None,
     state: Annotated[LetterState | None, typer.Option(help="Only those in this state.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many. [default: 100; all with --json]")] = None,
     bootstrap_servers: Brokers = None,
@@ -48,16 +55,18 @@ def list_letters(
     """
     from streamq.model.clock import SystemClock
     from streamq.ops import dead_letters
+    from streamq.ops.where import filter_of
 
     with output.opened(target, bootstrap_servers) as found:
         one = output.processor_of(found.app, processor)
+        fits = None if where is None else filter_of(where, one.topic)
         total = dead_letters.count(found.admin, one)
         most = limit or (total if json else TABLE_ROWS)
         with output.progress_bar("reading dead letters", 2 * total) as advance:
             rows, more = _first(
                 dead_letters.letters(
                     found.admin, found.reader, one, SystemClock(),
-                    key=key, reason=reason, state=state, progress=advance,
+                    key=key, reason=reason, state=state, where=fits, progress=advance,
                 ),
                 most,
             )  # fmt: skip
@@ -67,7 +76,7 @@ def list_letters(
         return
     output.print_table(f"dead letters of {one.group}", COLUMNS, [_cells(letter) for letter in rows])
     if more:
-        typer.echo(f"{more:,} more: raise --limit, or use --state, --reason or --key")
+        typer.echo(f"{more:,} more: raise --limit, or use --where, --state, --reason or --key")
 
 
 def _first(letters: Iterable[DeadLetter], most: int) -> tuple[list[DeadLetter], int]:

@@ -161,9 +161,23 @@ def test_dead_letters_are_listed_by_reason_key_and_number(shop: Shop, call: Call
     assert len(call("dlq", "list", "shop:app", "charge", "--json", "--reason", "attempts").out.splitlines()) == 2
     assert len(call("dlq", "list", "shop:app", "charge", "--json", "--key", "ada").out.splitlines()) == 2
     few = call("dlq", "list", "shop:app", "charge", "--limit", "1").out
-    assert "2 more: raise --limit, or use --state, --reason or --key" in few
+    assert "2 more: raise --limit, or use --where, --state, --reason or --key" in few
     assert "negative amount" in few
     assert "orders 0:3" in few
+
+
+def test_dead_letters_are_listed_by_what_is_in_them(shop: Shop, call: Call) -> None:
+    shop.cluster.create_topic("orders", 2)
+    for amount, reason in ((50, b"rejected"), (150, b"rejected"), (200, b"attempts")):
+        bury(shop.cluster, b'{"amount": %d}' % amount, reason)
+    listed = call(
+        "dlq", "list", "shop:app", "charge", "--json", "--where", 'reason == "rejected" and value.amount > 99'
+    )
+    assert [json.loads(line)["offset"] for line in listed.out.splitlines()] == [1]
+    wrong = call("dlq", "list", "shop:app", "charge", "--where", "amount > 99")
+    assert wrong.code == 2
+    assert "--where, character 1: expected a name (reason, " in wrong.err
+    assert "a field of the value is value.amount" in wrong.err
 
 
 def test_a_dead_letter_is_shown_whole(shop: Shop, call: Call) -> None:
