@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from streamq.core.journal_records import Entry, JournalRecord, KeyState
 from streamq.core.lanes import Lane, LaneKey
+from streamq.core.marks import LetterMark
 from streamq.core.offset_map import OffsetMap
 from streamq.model.outcomes import Dead
 from streamq.model.records import Record
@@ -47,17 +48,11 @@ class Letter(NamedTuple):
 
 
 class OpenLetter(NamedTuple):
-    """A dead letter that a request moves back: where it stands, and the record as it becomes an entry."""
+    """A dead letter that a request takes: where it stands, and the record as it becomes an entry; None if it is purged
+    and only gets its mark."""
 
     letter_offset: int
-    entry: Entry
-
-
-class Mark(NamedTuple):
-    """To be written to the dead-letter partition: the letter at `letter_offset` is no longer open."""
-
-    letter_offset: int
-    request_id: bytes
+    entry: Entry | None
 
 
 class Taken(NamedTuple):
@@ -77,7 +72,7 @@ class JournalBatch:
 
     records: tuple[JournalRecord, ...]
     letters: tuple[Letter, ...]
-    marks: tuple[Mark, ...]
+    marks: tuple[LetterMark, ...]
     offsets: OffsetMap
     size_bytes: int
     taken: tuple[Taken, ...] = ()

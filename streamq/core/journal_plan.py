@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streamq.core.journal_batch import JournalBatch, Letter, Mark, ParkPolicy, Taken
-from streamq.core.journal_records import Entry, JournalRecord, KeyState, KeyStateKind, Waits, settled
+from streamq.core.journal_batch import JournalBatch, Letter, ParkPolicy, Taken
+from streamq.core.journal_records import Entry, JournalRecord, KeyState, KeyStateKind, Request, Waits, settled
 from streamq.core.lanes import Lane, LaneKey
+from streamq.core.marks import LetterMark
 from streamq.core.parked_heads import ParkedWork
 from streamq.core.parking import ParkedLanes
 from streamq.core.payload_window import size_of
@@ -30,7 +31,7 @@ class Draft:
         self._most_bytes = policy.batch_bytes
         self.records: list[JournalRecord] = []
         self.letters: list[Letter] = []
-        self.marks: list[Mark] = []
+        self.marks: list[LetterMark] = []
         self.taken: list[Taken] = []
         self.with_it: set[int] = set()
         self.gone: list[int] = []
@@ -44,7 +45,7 @@ class Draft:
 
     def admits(self, size_bytes: int = 0) -> bool:
         """Whether one more of this size fits. The first always does."""
-        count = len(self.records) + len(self.letters)
+        count = len(self.records) + len(self.letters) + len(self.marks)
         return not count or (
             count < self._most_records and self.size_bytes + size_bytes + _OVERHEAD_BYTES <= self._most_bytes
         )
@@ -53,6 +54,11 @@ class Draft:
         """A journal record more."""
         self.records.append(record)
         self.size_bytes += size_bytes + _OVERHEAD_BYTES
+
+    def mark(self, mark: LetterMark) -> None:
+        """A letter more that is no longer open."""
+        self.marks.append(mark)
+        self.size_bytes += _OVERHEAD_BYTES
 
     def letter(self, letter: Letter, size_bytes: int) -> None:
         """A dead letter more."""
@@ -73,7 +79,7 @@ def plan(parked: ParkedLanes, now_ms: int, *, most_records: int | None = None) -
     planner = Planner(parked, draft, now_ms)
     planner.fill()
     heads = parked.heads
-    if not (draft.records or draft.letters or draft.gone or heads.pending or heads.waits):
+    if not (draft.records or draft.letters or draft.marks or draft.gone or heads.pending or heads.waits):
         return None
     parked.batch = batch = planner.finish()
     for key in batch.moved:
@@ -282,10 +288,12 @@ class Planner:
     def _job(self, job: Job) -> None:
         draft, count = self._draft, 0
         for letter_offset, entry in job.letters:
-            if not draft.admits(2 * size_of(entry)):
+            size_bytes = 0 if entry is None else size_of(entry)
+            if not draft.admits(2 * size_bytes):
                 break
-            draft.append(entry, size_of(entry))
-            draft.marks.append(Mark(letter_offset, job.request_id))
+            if entry is not None:
+                draft.append(entry, size_bytes)
+            draft.mark(LetterMark(letter_offset, job.request_id, "purged" if entry is None else "redriven"))
             count += 1
         if count:
             draft.redriven.append((job.request_id, count))
@@ -325,15 +333,21 @@ class Planner:
                 break
         self._draft.moved.extend(moved)
         self._draft.touched |= moved
-        bound = places[-1] if places else parked.end
-        for key, (state, place) in parked.standing.items():
-            if place < bound and isinstance(key, bytes) and self._draft.admits(len(key)) and self._free(key):
-                self._state(key, state.kind, state.request_id)
-                self._draft.touched.add(key)
-        for request in parked.requests:
-            place = parked.requests.place(request.request_id)
-            if place < bound and place not in self._draft.gone:
-                self._request_anew(request.request_id)
+        self._others_anew(places[-1] if places else parked.end)
+
+    def _others_anew(self, bound: int) -> None:
+        """States and requests that stand below `bound`, the oldest first: there may be more than a batch holds."""
+        parked = self._parked
+        live: list[tuple[int, KeyState | Request]] = [(place, state) for state, place in parked.standing.values()]
+        live += [(parked.requests.place(request.request_id), request) for request in parked.requests]
+        for place, record in sorted(live, key=lambda one: one[0]):
+            if place >= bound or place in self._draft.gone:
+                continue
+            if isinstance(record, Request):
+                self._request_anew(record.request_id)
+            elif self._draft.admits(len(record.key)) and self._free(record.key):
+                self._state(record.key, record.kind, record.request_id)
+                self._draft.touched.add(record.key)
 
     def _entry_anew(self, place: int, moved: set[LaneKey]) -> bool:
         """False if there is no going on in this batch."""

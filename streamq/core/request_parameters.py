@@ -9,8 +9,7 @@ first and then the distance less one from each to the next:
     purge        how many offsets, the offsets
     release      how many keys; for each: length, bytes
 
-A request's id begins with a byte that says what it does, so that the marks which it leaves in the dead-letter partition
-say what became of a letter. The rest is derived from what it names: the same asked again is the same request.
+A request's id is derived from what it names: the same asked again is the same request.
 """
 
 from __future__ import annotations
@@ -25,9 +24,7 @@ from streamq.core.journal_records import Request
 VERSION: Final = 1
 ID_BYTES: Final = 16
 
-Fate = Literal["redriven", "purged"]
 RequestKind = Literal["redrive", "purge", "release"]
-_FIRST: Final[dict[str, bytes]] = {"redrive": b"r", "purge": b"p", "release": b"l"}
 
 
 class KeyLetters(NamedTuple):
@@ -85,13 +82,8 @@ def request_of(parameters: Parameters, partition: int, nonce: bytes = b"") -> Re
     """The request as it is written into the journal of `partition`. A `nonce` makes it another request than the same
     one asked before."""
     kind, data = kind_of(parameters), encode(parameters)
-    digest = blake2b(nonce + b"%d\0" % partition + data, digest_size=ID_BYTES - 1).digest()
-    return Request(_FIRST[kind] + digest, kind, data)
-
-
-def fate_of(request_id: bytes) -> Fate:
-    """What became of a letter that a request has marked."""
-    return "purged" if request_id[:1] == _FIRST["purge"] else "redriven"
+    named = b"%s\0%d\0%s" % (kind.encode(), partition, data)
+    return Request(blake2b(nonce + named, digest_size=ID_BYTES).digest(), kind, data)
 
 
 def encode(parameters: Parameters) -> bytes:

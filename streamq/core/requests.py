@@ -13,11 +13,13 @@ from streamq.model.errors import InvariantError
 
 @dataclass(slots=True)
 class Job:
-    """What the owner does for a request. `keys` are held by it (redrive), or let go by it (release)."""
+    """What the owner does for a request. `keys` are held by it (redrive), or let go by it (release). `takes` says
+    whether it takes letters (redrive, purge)."""
 
     request_id: bytes
     keys: set[bytes]
     holds: bool
+    takes: bool = False
     letters: deque[OpenLetter] = field(default_factory=deque)
     complete: bool = False
     """Whether all its letters are known."""
@@ -118,11 +120,25 @@ class OpenRequests:
         request already: a former owner's work, gone on with. False if another redrive is to be finished first: two
         would move the same letters."""
         self._of(request_id)
-        if any(job.holds for job in self.jobs.values()) or any(one != request_id for one in holders.values()):
+        if self.taking or any(one != request_id for one in holders.values()):
             return False
-        self.jobs[request_id] = Job(request_id, set(keys), holds=True)
+        self.jobs[request_id] = Job(request_id, set(keys), holds=True, takes=True)
         for key in self.jobs[request_id].keys.difference(holders):
             self.stopping[key] = request_id
+        return True
+
+    @property
+    def taking(self) -> bool:
+        """Whether a request takes letters at this time: a second one would take the same."""
+        return any(job.takes for job in self.jobs.values())
+
+    def purge(self, request_id: bytes) -> bool:
+        """Close letters without moving them (`move`, each without an entry). False if another request that takes
+        letters is to be finished first."""
+        self._of(request_id)
+        if self.taking:
+            return False
+        self.jobs[request_id] = Job(request_id, set(), holds=False, takes=True)
         return True
 
     def release(self, request_id: bytes, keys: Iterable[bytes]) -> None:
@@ -131,7 +147,8 @@ class OpenRequests:
         self.jobs[request_id] = Job(request_id, set(keys), holds=False, complete=True)
 
     def move(self, request_id: bytes, letters: Iterable[OpenLetter], *, complete: bool) -> None:
-        """Open letters of a redrive, by source offset within a key; `complete` with the last of them."""
+        """Open letters that a redrive or purge takes; `complete` with the last of them. In which order a key's come
+        does not matter: it is held until all are there, and its entries run by source offset."""
         job = self.jobs[request_id]
         job.letters.extend(letters)
         job.complete = complete

@@ -135,10 +135,10 @@ class Run:
             if self.rnd.random() < 0.5:
                 giver.heartbeat()
 
-    def request(self, kinds: Iterable[str] = ("redrive", "release")) -> None:
+    def request(self, kinds: Iterable[str] = ("redrive", "redrive", "purge", "release")) -> None:
         """An operator asks for a key."""
         partition = self.rnd.pick(self.world.partitions)
-        kind = self.rnd.pick([kind for kind in kinds if kind == "redrive" or self.on_dead == "hold"])
+        kind = self.rnd.pick([kind for kind in kinds if kind != "release" or self.on_dead == "hold"])
         self.world.request(partition, self.rnd.pick(partition.source).key, kind)
 
     def calm(self, step: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from streamq.core.journal_batch import ParkPolicy
+from streamq.core.journal_batch import OpenLetter, ParkPolicy
 from streamq.core.journal_check import check_journal
 from streamq.core.journal_plan import plan
 from streamq.core.journal_records import Entry, Request
@@ -17,7 +17,7 @@ from streamq.core.parking import ParkedLanes
 from streamq.core.partition import PartitionState
 from streamq.model.outcomes import Dead, Failure
 from streamq.model.records import NextOffset, TopicPartition
-from tests.model.world import JOURNAL_ID, SOURCE_ID, Partition, PlainCommit, Transaction, World
+from tests.model.world import JOURNAL_ID, SOURCE_ID, Partition, PlainCommit, Transaction, World, parked_again
 
 PROCESS = b"process0"
 Action = Callable[[], None]
@@ -121,8 +121,10 @@ class Held:
         job = requests.jobs.get(request_id)
         if job is not None and job.complete:
             return
-        if request.kind != "redrive":
+        if request.kind not in {"redrive", "purge"}:
             requests.release(request_id, keys if request.kind == "release" else [])
+        elif job is None and request.kind == "purge":
+            requests.purge(request_id)
         elif job is None:
             self.parked.redrive(request_id, keys)
         elif request_id in requests.accepting or any(one in requests.stopping for one in keys):
@@ -130,8 +132,12 @@ class Held:
         elif request.letters_end is None:
             requests.accept(request_id, len(self.partition.letters))
         else:
-            letters = self.partition.open_letters(key, request.letters_end)
-            requests.move(request_id, letters, complete=True)
+            purged = request.kind == "purge"
+            found = self.partition.open_letters(key, request.letters_end)
+            letters = [OpenLetter(at, None if purged else parked_again(record)) for at, record in found]
+            some = self.world.rnd.randint(0, len(letters))  # in pieces, as they are read
+            requests.move(request_id, letters[some:], complete=False)
+            requests.move(request_id, letters[:some], complete=True)
 
 
 class Rules(NamedTuple):

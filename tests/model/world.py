@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from streamq.core.journal_batch import JournalBatch, OpenLetter
+from streamq.core.journal_batch import JournalBatch
 from streamq.core.journal_records import Entry, JournalPayload, JournalRecord, Request, Settled, decode, encode
 from streamq.core.offset_map import OffsetMap, decode_map, encode_map
-from streamq.model.records import Headers, Offset, Record
+from streamq.model.records import Offset, Record
 
 T = TypeVar("T")
 SOURCE_ID, JOURNAL_ID = b"s" * 16, b"j" * 16
@@ -35,11 +35,12 @@ class StoredMark(NamedTuple):
     """Says that the letter at an offset is no longer open."""
 
     letter_offset: int
+    purged: bool
 
 
-def record_parts(record: Record) -> tuple[bytes | None, bytes | None, Headers, int]:
-    """What travels unchanged."""
-    return record.key, record.value, record.headers, record.timestamp_ms
+def parked_again(record: Record) -> Entry:
+    """A dead letter's record on its way back."""
+    return Entry(record.key, record.value, record.headers, record.timestamp_ms, SOURCE_ID, 0, record.offset)
 
 
 @dataclass
@@ -60,6 +61,7 @@ class Partition:
     done: dict[int, int] = field(default_factory=dict)  # the last success of each offset
     successes: dict[int, int] = field(default_factory=dict)
     redrives: dict[int, int] = field(default_factory=dict)
+    purged: set[int] = field(default_factory=set)  # their letters are closed for good
 
     @property
     def map(self) -> OffsetMap:
@@ -87,15 +89,19 @@ class Partition:
             return None
         return decode(stored.key, stored.value, stored.headers, stored.timestamp_ms or 0)
 
-    def open_letters(self, key: bytes | None, end: int) -> list[OpenLetter]:
+    @property
+    def marked(self) -> set[int]:
+        """The letters that are no longer open."""
+        return {one.letter_offset for one in self.letters if isinstance(one, StoredMark)}
+
+    def open_letters(self, key: bytes | None, end: int) -> list[tuple[int, Record]]:
         """Letters of a key without a mark, below an end, by source offset."""
-        marked = {one.letter_offset for one in self.letters if isinstance(one, StoredMark)}
-        found: list[OpenLetter] = []
+        marked = self.marked
+        found: list[tuple[int, Record]] = []
         for at, one in enumerate(self.letters[:end]):
             if isinstance(one, StoredLetter) and at not in marked and one.record.key == key:
-                record = one.record
-                found.append(OpenLetter(at, Entry(*record_parts(record), SOURCE_ID, 0, record.offset)))
-        return sorted(found, key=lambda letter: letter.entry.offset)
+                found.append((at, one.record))
+        return sorted(found, key=lambda letter: letter[1].offset)
 
 
 @dataclass(eq=False)
@@ -227,16 +233,19 @@ class World:
             partition.dead.add(letter.record.offset)
             partition.done.pop(letter.record.offset, None)  # it ran before a crash, and is to run again
         for mark in batch.marks:
-            self._redriven(partition, mark.letter_offset)
+            self._marked(partition, mark.letter_offset, purged=mark.kind == "purged")
         return places
 
-    def _redriven(self, partition: Partition, letter_offset: int) -> None:
+    def _marked(self, partition: Partition, letter_offset: int, *, purged: bool) -> None:
         letter = partition.letters[letter_offset]
         assert isinstance(letter, StoredLetter)
-        if StoredMark(letter_offset) in partition.letters:
-            raise Violation(f"twice: letter {letter_offset} is redriven twice")
-        partition.letters.append(StoredMark(letter_offset))
+        if letter_offset in partition.marked:
+            raise Violation(f"twice: letter {letter_offset} is redriven or purged twice")
+        partition.letters.append(StoredMark(letter_offset, purged))
         offset = letter.record.offset
+        if purged:
+            partition.purged.add(offset)
+            return
         partition.dead.discard(offset)
         partition.settled.discard(offset)
         partition.done.pop(offset, None)
@@ -271,8 +280,9 @@ class World:
         if lost:
             raise Violation(f"lost: {lost}")
         for key in {one.key for one in partition.source}:
-            letters = [letter.entry.offset for letter in partition.open_letters(key, len(partition.letters))]
-            dead = sorted(one for one in partition.dead if partition.source[one].key == key)
+            letters = [record.offset for _, record in partition.open_letters(key, len(partition.letters))]
+            open_dead = partition.dead - partition.purged
+            dead = sorted(one for one in open_dead if partition.source[one].key == key)
             if letters != dead:
                 raise Violation(f"letters: {letters} are open, {dead} are dead")
             if key is not None:

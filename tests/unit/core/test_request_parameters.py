@@ -18,7 +18,6 @@ from streamq.core.request_parameters import (
     Release,
     decode,
     encode,
-    fate_of,
     keys_of,
     kind_of,
     request_of,
@@ -81,11 +80,6 @@ def test_the_same_asked_again_is_the_same_request_and_anything_else_is_another()
         request_of(purge, 0, b"n"),
     ]
     assert len({request_of(purge, 0).request_id, *(one.request_id for one in others)}) == 5
-
-
-def test_a_mark_says_what_became_of_its_letter() -> None:
-    assert fate_of(request_of(Purge((1,)), 0).request_id) == "purged"
-    assert fate_of(request_of(Redrive((KeyLetters(b"k", (1,)),)), 0).request_id) == "redriven"
 
 
 def test_only_what_has_a_key_can_be_held() -> None:
