@@ -9,7 +9,7 @@ from typing import NamedTuple
 from streamq.core.journal_batch import JournalBatch
 from streamq.core.journal_records import Entry, encode
 from streamq.core.lanes import LaneKey
-from streamq.core.marks import LetterMark, encode_mark
+from streamq.core.marks import encode_mark
 from streamq.core.offset_map import encode_map
 from streamq.core.parking import ParkedLanes
 from streamq.model.records import CommitPoint, NextOffset, Offset, OutgoingRecord, TopicPartition
@@ -69,7 +69,7 @@ def draft(
             records.append(dead_letter(identity, given_up, letter.attempts, letter.dead, at_ms, trim))
             whose.append((share, given_up.key, True))
         for mark in share.batch.marks:
-            headers = encode_mark(LetterMark(mark.letter_offset, mark.request_id))
+            headers = encode_mark(mark)
             records.append(OutgoingRecord(identity.dead_letter_topic, None, None, headers, partition.partition))
             whose.append((share, None, False))
     points = {share.parked.state.partition: share.point for share in shares}
