@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from streamq.core.journal_records import Entry
+from streamq.model.records import Record
 
 
-def size_of(entry: Entry) -> int:
+def size_of(entry: Entry | Record) -> int:
     """Bytes of a parked record, its headers included."""
     size_bytes = len(entry.key or b"") + len(entry.value or b"")
     for name, value in entry.headers:
