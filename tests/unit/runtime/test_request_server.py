@@ -9,8 +9,7 @@ import pytest
 from streamq.core.journal_records import Entry, KeyState, Request
 from streamq.core.marks import LetterMark
 from streamq.core.request_parameters import Edit, KeyLetters, Purge, Redrive, Release
-
-from .serving_world import DLQ, SOURCE_ID, US, World, offsets
+from tests.serving_world import DLQ, SOURCE_ID, US, World, offsets
 
 
 def redrive(key: bytes | None, *at: int, follow_from: int | None = None, edits: tuple[Edit, ...] = ()) -> Redrive:
@@ -192,11 +191,11 @@ def test_brokers_that_are_away_are_waited_for(caplog: pytest.LogCaptureFixture) 
     world._follow()
     world.cluster.away()
     for _ in range(3):
-        world.clock.advance(1.0)
+        world.clock.sleep(1.0)
         world.server.advance(world.parked, world.parked.state.partition, world.clock.monotonic())
     assert {record.__dict__["event"] for record in caplog.records} == {"request_waits"}
     world.cluster.back()
-    world.clock.advance(60.0)
+    world.clock.sleep(60.0)
     world.settle()
     assert offsets(world.entries) == [1]
 
