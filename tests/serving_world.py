@@ -65,11 +65,13 @@ class World:
 
     # What happens
 
-    def bury(self, *offsets: int, key: bytes | None = b"k", headers: Headers = ()) -> list[int]:
+    def bury(self, *offsets: int, key: bytes | None = b"k", headers: Headers = (), value: bytes = b"v%d") -> list[int]:
         """Dead letters of these source offsets; where they stand."""
         found = []
         for offset in offsets:
-            record = Record(SOURCE.topic, 0, Offset(offset), key, b"v%d" % offset, headers, 1_000 + offset)
+            record = Record(
+                SOURCE.topic, 0, Offset(offset), key, value.replace(b"%d", b"%d" % offset), headers, 1_000 + offset
+            )
             found.append(self._append(dead_letter(US, record, 3, DEAD, 5)))
         return found
 

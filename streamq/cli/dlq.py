@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamq.cli import output
+from streamq.cli import dlq_requests, output
 from streamq.cli.output import Brokers, Json, Target
 from streamq.core.marks import LetterState
 from streamq.model.outcomes import DeadReason
@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Dead letters: records that were given up.", no_args_is_help=True)
     group.command("list")(list_letters)
     group.command("show")(show)
+    dlq_requests.register(group)
     app.add_typer(group, name="dlq")
 
 

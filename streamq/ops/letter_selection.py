@@ -56,6 +56,10 @@ class Selection:
         left = {place: key for place, key in self.letters.items() if place not in places}
         return Selection(left, self.ends, self.joined, self.foreign)
 
+    def only(self, places: set[Place]) -> Selection:
+        """None but these."""
+        return self.without(self.letters.keys() - places)
+
     def by_key(self) -> Iterator[tuple[int, bytes | None, list[int]]]:
         """By partition and key: their offsets, ascending."""
         grouped: dict[tuple[int, bytes | None], list[int]] = {}
