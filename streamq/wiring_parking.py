@@ -15,9 +15,11 @@ from streamq.model.ports import AdminPort, Clients, ConsumerPort
 from streamq.runtime.committer import Committer
 from streamq.runtime.journal_follower import JournalFollower
 from streamq.runtime.journal_writer import JournalWriter
+from streamq.runtime.letter_reader import LetterReader
 from streamq.runtime.letters import Identity
 from streamq.runtime.parking import Parking, ParkingRules, TopicIds
 from streamq.runtime.payloads import InlinePayloadFetcher, PayloadFetcher
+from streamq.runtime.request_server import RequestServer
 from streamq.runtime.stats import OwnerStats
 from streamq.runtime.transactor import InlineTransactor, Transactor
 from streamq.runtime.trimmer import Trimmer
@@ -58,6 +60,12 @@ class ParkingMaker(NamedTuple):
             fetcher=(InlinePayloadFetcher if self.inline else PayloadFetcher)(self.clients.reader, self.identity.group),
             trimmer=Trimmer(self.admin),
             writer=self._writer(committer),
+            server=RequestServer(
+                admin=self.admin,
+                reader=LetterReader(self.clients.reader, self.clock, self.identity.group, inline=self.inline),
+                dead_letter_topic=self.identity.dead_letter_topic,
+                group=self.identity.group,
+            ),
         )
 
     def _writer(self, committer: Committer) -> JournalWriter:

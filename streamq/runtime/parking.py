@@ -26,6 +26,7 @@ from streamq.model.records import NextOffset, Record, TopicPartition
 from streamq.runtime.journal_follower import JournalFollower
 from streamq.runtime.journal_writer import JournalWriter
 from streamq.runtime.payloads import InlinePayloadFetcher, PayloadFetcher
+from streamq.runtime.request_server import RequestServer
 from streamq.runtime.takeover import Takeover
 from streamq.runtime.trimmer import Trimmer
 
@@ -84,6 +85,7 @@ class Parking:
         fetcher: PayloadFetcher | InlinePayloadFetcher,
         trimmer: Trimmer,
         writer: JournalWriter,
+        server: RequestServer,
     ) -> None:
         self._rules = rules
         self._process = process
@@ -93,6 +95,7 @@ class Parking:
         self._fetcher = fetcher
         self._trimmer = trimmer
         self.writer = writer
+        self._server = server
         self._parked: dict[TopicPartition, Parked] = {}
         self._by_journal: dict[TopicPartition, Parked] = {}
         self._follow_at = self._review_at = 0.0
@@ -142,6 +145,7 @@ class Parking:
         parked.lanes.stop()
         self._follower.drop(parked.journal)
         self._fetcher.forget(parked.journal)
+        self._server.forget(partition)
         self._trimmer.closed(parked.journal)
         return [lane for lane in parked.lanes.heads.lanes.values() if lane.state is RUNNING]
 
@@ -169,14 +173,15 @@ class Parking:
             self._review_at = now + REVIEW_S
         for parked in list(self._parked.values()):
             if parked.opened:
-                self._serve(parked, now, now_ms, review=review)
+                busy |= self._serve(parked, now, now_ms, review=review)
         busy |= self.writer.begin(now, list(self))
         if review:
             self._trim(now)
         return busy
 
-    def _serve(self, parked: Parked, now: float, now_ms: int, *, review: bool) -> None:
+    def _serve(self, parked: Parked, now: float, now_ms: int, *, review: bool) -> bool:
         lanes = parked.lanes
+        busy = self._server.advance(lanes, lanes.state.partition, now)
         if review and lanes.waiting and self._may_leave:
             lanes.review(now_ms)
         lanes.advance(now, now_ms)
@@ -184,6 +189,7 @@ class Parking:
         if wanted:
             parked.asked.update(wanted)
             self._fetcher.want(parked.journal, wanted)
+        return busy
 
     def _read(self, now: float) -> bool:
         if now < self._follow_at:
@@ -364,4 +370,5 @@ class Parking:
         """End the threads and connections."""
         self.writer.close(timeout_s)
         self._fetcher.close(timeout_s)
+        self._server.close()
         self._follower.close()

@@ -12,6 +12,7 @@ from typing import Final, TypeVar, overload
 
 from streamq.app import App
 from streamq.config import WorkerConfig
+from streamq.core.marks import decode_mark
 from streamq.model.clock import Deadline, SystemClock
 from streamq.model.errors import ConfigError, StreamqError
 from streamq.model.ports import AdminPort, ProducerPort
@@ -181,7 +182,8 @@ class Harness:
     def dead_letters(self, processor: str) -> list[DeadLetter]:
         """What a processor has given up, by partition and offset."""
         found = self._processor(processor)
-        return [read_letter(record, found.topic) for record in self.cluster.records(found.dead_letter_topic)]
+        records = self.cluster.records(found.dead_letter_topic)
+        return [read_letter(record, found.topic) for record in records if decode_mark(record.headers) is None]
 
     def committed(self, processor: str) -> Mapping[int, NextOffset]:
         """The committed offset of each partition that has one."""
