@@ -172,7 +172,7 @@ def test_a_commit_on_a_dead_connection_does_not_keep_the_old_member_in_the_group
     """The old client's goodbye waits for its commit. A commit that nobody answers has a connection on which nobody
     answers heartbeats either: the session time-out ends the member, or the socket's the wait, whichever is first."""
     with Proxy() as proxy:
-        broker = LocalBroker(tmp_path, port=0, probe=ping, advertised=f"127.0.0.1:{proxy.port}")
+        broker = LocalBroker(tmp_path, port=0, probe=ping, advertised=(f"127.0.0.1:{proxy.port}",))
         proxy.forward_to(broker.port)
         with broker:
             topic, group = "behind-proxy", "behind-proxy.group"
