@@ -53,8 +53,7 @@ class Calm:
     def has_lasted(self, stable_s: float) -> bool:
         """Whether the group has been stable for so long without a break."""
         now = time.monotonic_ns()
-        recent = [look for look in list(self.looks) if look.at > now - stable_s * 1e9]
-        return len(recent) > 5 and all(look.stable for look in recent)
+        return self.since(now, stable_s) == now - int(stable_s * 1e9)
 
     def since(self, at: int, stable_s: float) -> int:
         """The latest moment from which up to `at` the group was stable for so long altogether; the first look's if it
