@@ -71,12 +71,11 @@ class Scene:
 class WorkerProcess:
     """`streamq worker` with a log that can be read while it runs."""
 
-    def __init__(self, scene: Scene, *arguments: str) -> None:
+    def __init__(self, scene: Scene, *arguments: str, app: str = "tests.integration.worker_app:app") -> None:
         self.log_file = scene.folder / f"worker-{uuid.uuid4().hex[:6]}.log"
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamq", "worker", "tests.integration.worker_app:app"]
-                + ["--log-format", "json", *arguments],
+                [sys.executable, "-m", "streamq", "worker", app] + ["--log-format", "json", *arguments],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=os.environ | scene.environment,
