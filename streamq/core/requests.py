@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from streamq.core.journal_batch import JournalBatch, OpenLetter
-from streamq.core.journal_records import Request
+from streamq.core.journal_records import Entry, Request
 from streamq.model.errors import InvariantError
 
 
@@ -152,6 +152,17 @@ class OpenRequests:
         job = self.jobs[request_id]
         job.letters.extend(letters)
         job.complete = complete
+
+    def refused(self, batch: JournalBatch, entry: Entry) -> bool:
+        """The journal did not take this record of a batch that was aborted. If a letter was moved by it, that stays
+        open, and the others go on."""
+        for request_id, _ in batch.redriven:
+            letters = self.jobs[request_id].letters
+            for letter in letters:
+                if letter.entry is entry:
+                    letters.remove(letter)
+                    return True
+        return False
 
     def to_stop(self) -> list[bytes]:
         """Keys that are to be held and of which something may still run."""

@@ -42,6 +42,18 @@ class Draft:
             yield share, [int(offset) for offset in offsets[at : at + count]]
             at += count + len(share.batch.letters) + len(share.batch.marks)
 
+    def entry(self, record: int) -> Entry | None:
+        """The parked record that stands at a number of the batch; None if something else does."""
+        for share in self.shares:
+            count = len(share.batch.records)
+            if record < count:
+                found = share.batch.records[record]
+                return found if isinstance(found, Entry) else None
+            record -= count + len(share.batch.letters) + len(share.batch.marks)
+            if record < 0:
+                return None
+        return None
+
 
 def draft(
     shares: Sequence[Share],

@@ -228,7 +228,11 @@ class JournalWriter:
         if result.record is not None:
             self._next_at = now
             share, key, is_letter = ended.whose[result.record]
-            self._leave_out(share, key, result, now, is_letter=is_letter)
+            entry = ended.entry(result.record)
+            if entry is not None and share.parked.requests.refused(share.batch, entry):
+                self._tell(result.error, "The retry topic did not take a dead letter back: it stays open, others go on")
+            else:
+                self._leave_out(share, key, result, now, is_letter=is_letter)
         elif result.partition is not None:
             self._next_at = now
             self._pause(result.partition.partition, ended, now)

@@ -17,6 +17,8 @@ from streamq.core.marks import decode_mark
 from streamq.kafka import KafkaClients
 from streamq.model.clock import SystemClock
 from streamq.model.errors import RetriableError
+from streamq.model.ports import AdminPort, ReaderPort
+from streamq.model.records import Record
 from streamq.ops import asking
 from tests.integration.worker_process import ROOT, Scene, WorkerProcess, await_that
 
@@ -41,25 +43,27 @@ class Letters:
     def read(self) -> tuple[int, Counter[tuple[int, int]]]:
         """How many letters there are, and how often each has a mark."""
         admin, reader = self._clients.admin(), self._clients.reader()
+        letters, marks = 0, Counter[tuple[int, int]]()
         try:
-            found = admin.describe_topics([self._topic], 10.0)[self._topic]
-            if found is None:
-                return 0, Counter()
-            places = asking.partitions_of(found)
-            starts, ends = asking.earliest(admin, places), asking.ends(admin, places)
-            letters, marks = 0, Counter[tuple[int, int]]()
-            for record in asking.read_to_ends(reader, starts, ends, SystemClock()):
+            for record in self._records(admin, reader):
                 mark = decode_mark(record.headers)
                 if mark is None:
                     letters += 1
                 else:
                     marks[record.partition, mark.letter_offset] += 1
-            return letters, marks
-        except RetriableError:  # it was only just created
+        except RetriableError:  # the topic was only just created
             return 0, Counter()
         finally:
             reader.close()
             admin.close()
+        return letters, marks
+
+    def _records(self, admin: AdminPort, reader: ReaderPort) -> Iterator[Record]:
+        found = admin.describe_topics([self._topic], 10.0)[self._topic]
+        if found is not None:
+            places = asking.partitions_of(found)
+            starts, ends = asking.earliest(admin, places), asking.ends(admin, places)
+            yield from asking.read_to_ends(reader, starts, ends, SystemClock())
 
     def await_more_marks(self) -> None:
         """Wait until more is redriven than now."""

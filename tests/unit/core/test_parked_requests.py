@@ -83,3 +83,22 @@ def test_states_that_a_batch_cannot_hold_all_come_to_the_journals_end_in_turn() 
     assert journal.step() is None, "it ends"
     assert min(standing.place for standing in journal.parked.standing.values()) >= 25
     assert sorted(map(str, journal.parked.standing)) == sorted(map(str, keys))
+
+
+def test_a_letter_that_the_journal_refuses_stays_open_and_the_others_go_on() -> None:
+    journal = Journal(Request(b"one", "redrive"))
+    requests = journal.parked.requests
+    journal.parked.redrive(b"one", [])
+    letters = [OpenLetter(at, entry(at, None)) for at in range(3)]
+    requests.move(b"one", letters, complete=True)
+    batch = plan(journal.parked, 0)
+    assert batch is not None
+    journal.parked.aborted(batch)
+    refused = letters[1].entry
+    assert refused is not None
+    assert requests.refused(batch, refused)
+    assert not requests.refused(batch, entry(1, None)), "only what was moved by it"
+    after = journal.step()
+    assert after is not None
+    assert [mark.letter_offset for mark in after.marks] == [0, 2]
+    assert not len(requests)

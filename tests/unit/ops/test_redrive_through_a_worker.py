@@ -150,3 +150,20 @@ def test_a_released_key_goes_on_with_or_without_its_head(skip_head: bool) -> Non
         operator.run(release)
         h.run_until_idle()
     assert [value for value, _, _ in shop.done] == ([b"0", b"2", b"3"] if skip_head else [b"0", b"1", b"2", b"3"])
+
+
+def test_a_letter_that_the_retry_topic_does_not_take_stays_open() -> None:
+    shop = Shop("skip", {b"0", b"1" * 500, b"2"})
+    app = shop.app()
+    with harness(app) as h:
+        h.expect_errors("dead_letter", "transaction_refused")
+        for value in (b"0", b"1" * 500, b"2"):
+            h.publish("orders", value, key="k")
+        h.run_until_idle()
+        shop.broken.clear()
+        h.cluster.admin().alter_topic_config("shop.charge.retry", {"max.message.bytes": "400"}, 1.0)
+        operator = Operator(h, app)
+        outcome = operator.run(lambda chosen: redrives(chosen, {}, follow=False))
+        h.run_until_idle()
+    assert outcome == Outcome(selected=3, done=2, already=0, failed=1, waiting=0)
+    assert [value for value, _, _ in shop.done] == [b"0", b"2"]
