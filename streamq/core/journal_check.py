@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from streamq.core.offset_map import JournalMark
 from streamq.model.errors import JournalError
+
+_REMEDY: Final = (
+    "Restore it; or, to accept the loss, stop the group's workers and commit its offset of the source partition anew, "
+    "without metadata"
+)
 
 
 def check_journal(mark: JournalMark | None, *, name: str, topic_id: bytes, end: int) -> None:
@@ -19,10 +26,10 @@ def check_journal(mark: JournalMark | None, *, name: str, topic_id: bytes, end: 
     if mark.topic_id != topic_id:
         raise JournalError(
             f"{name} was deleted and made anew: what was parked in the {mark.known_end} offsets it had is gone. "
-            "Restore it, or accept the loss with `streamq topics check --accept-loss`"
+            f"{_REMEDY}"
         )
     if end < mark.known_end:
         raise JournalError(
             f"{name} ends at offset {end} and had {mark.known_end}: its last {mark.known_end - end} offsets are gone. "
-            "Restore it, or accept the loss with `streamq topics check --accept-loss`"
+            f"{_REMEDY}"
         )

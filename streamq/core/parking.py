@@ -264,6 +264,16 @@ class ParkedLanes:
         if not isinstance(work, ParkedWork):
             self.state.park(key)
 
+    def take_letters_back(self) -> list[GivenUp]:
+        """There are no transactions for dead letters: somebody else writes them, and then settles the heads, which stay
+        held."""
+        found = list(self.letters.items())
+        self.letters.clear()
+        for key, _ in found:
+            if not self.parked(key):
+                self.state.parked.discard(key)
+        return [given_up for _, given_up in found]
+
     def exclude(self, keys: Iterable[LaneKey], until_ms: int) -> None:
         """A transaction was refused because of these: the next ones go without. A lane that had not left yet waits in
         place."""

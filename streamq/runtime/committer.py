@@ -150,12 +150,18 @@ class Committer:
         deadline = Deadline(self._clock, max(GRACE_S, deadline.remaining_s()))
         if self._in_flight is not None and not self._wait(deadline, meanwhile):
             return False
-        points = {} if self._in_transaction else self._points(states, clean=clean)
+        if self._in_transaction:
+            return False
+        states = list(states)
+        written = self.parking is None or not any(self.parking.unwritten(state) for state in states)
+        points = self._points(states, clean=clean)
         if not points:
-            return not self._in_transaction
+            return written
         self._send(points, self._clock.monotonic())
-        return self._wait(deadline, meanwhile) and all(
-            self._committed.get(state) == point for state, point in points.values() if state in self._committed
+        return (
+            self._wait(deadline, meanwhile)
+            and written
+            and all(self._committed.get(state) == point for state, point in points.values() if state in self._committed)
         )
 
     def _points(

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from streamq.core.journal_batch import JournalBatch
+from streamq.core.journal_batch import JournalBatch, Letter
+from streamq.core.journal_index import lane_of
 from streamq.core.journal_records import Entry, encode
 from streamq.core.lanes import LaneKey
 from streamq.core.marks import encode_mark
@@ -25,14 +26,34 @@ class Share(NamedTuple):
     point: CommitPoint
 
 
+class Whose(NamedTuple):
+    """What a record of a transaction is: of which share, and a parked record, a dead letter, or neither."""
+
+    share: Share
+    entry: Entry | None = None
+    letter: Letter | None = None
+
+    @property
+    def lane(self) -> LaneKey | None:
+        """The lane that it is of; None for what is of none."""
+        ordering = self.share.parked.state.ordering
+        if self.letter is not None:
+            record = self.letter.record
+            return lane_of(record.key, int(record.offset), 0, foreign=False, ordering=ordering)
+        if self.entry is None:
+            return None
+        entry = self.entry
+        foreign = entry.topic_id != self.share.parked.index.topic_id
+        return lane_of(entry.key, entry.offset, entry.incarnation, foreign=foreign, ordering=ordering)
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A transaction as it is sent, and which record of it is whose."""
+    """A transaction as it is sent, and for each of its records whose it is."""
 
     shares: Sequence[Share]
     batch: Batch
-    whose: Sequence[tuple[Share, LaneKey | None, bool]]
-    """For each record: the share, the lane that it is of, and whether it is a dead letter."""
+    whose: Sequence[Whose]
 
     def places(self, offsets: Sequence[Offset]) -> Iterator[tuple[Share, list[int]]]:
         """For each share where its journal records stand."""
@@ -41,18 +62,6 @@ class Draft:
             count = len(share.batch.records)
             yield share, [int(offset) for offset in offsets[at : at + count]]
             at += count + len(share.batch.letters) + len(share.batch.marks)
-
-    def entry(self, record: int) -> Entry | None:
-        """The parked record that stands at a number of the batch; None if something else does."""
-        for share in self.shares:
-            count = len(share.batch.records)
-            if record < count:
-                found = share.batch.records[record]
-                return found if isinstance(found, Entry) else None
-            record -= count + len(share.batch.letters) + len(share.batch.marks)
-            if record < 0:
-                return None
-        return None
 
 
 def draft(
@@ -64,7 +73,7 @@ def draft(
 ) -> Draft:
     """One transaction of some partitions' shares. `trims` says how far a dead letter is to be trimmed."""
     records: list[OutgoingRecord] = []
-    whose: list[tuple[Share, LaneKey | None, bool]] = []
+    whose: list[Whose] = []
     for share in shares:
         partition = share.parked.state.partition
         for record in share.batch.records:
@@ -74,16 +83,16 @@ def draft(
                     retry_topic, payload.key, payload.value, payload.headers, partition.partition, payload.timestamp_ms
                 )
             )
-            whose.append((share, record.key if isinstance(record, Entry) else None, False))
+            whose.append(Whose(share, entry=record if isinstance(record, Entry) else None))
         for letter in share.batch.letters:
             given_up = letter.record
             trim = trims(partition, int(given_up.offset))
             records.append(dead_letter(identity, given_up, letter.attempts, letter.dead, at_ms, trim))
-            whose.append((share, given_up.key, True))
+            whose.append(Whose(share, letter=letter))
         for mark in share.batch.marks:
             headers = encode_mark(mark)
             records.append(OutgoingRecord(identity.dead_letter_topic, None, None, headers, partition.partition))
-            whose.append((share, None, False))
+            whose.append(Whose(share))
     points = {share.parked.state.partition: share.point for share in shares}
     return Draft(shares, Batch(records, points), whose)
 

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, assert_never
 
+from streamq.core.journal_batch import Letter
 from streamq.core.journal_plan import plan
-from streamq.core.lanes import LaneKey, Work
+from streamq.core.lanes import Work
 from streamq.core.parking import ParkedLanes
 from streamq.core.partition import Phase
 from streamq.model.clock import Clock, Deadline
@@ -18,7 +19,7 @@ from streamq.model.ports import ConsumerPort
 from streamq.model.records import TopicPartition
 from streamq.model.transactions import Aborted, Batch, Committed, Membership, OutcomeUnknown, Stale, TransactionResult
 from streamq.runtime.committer import Committer
-from streamq.runtime.journal_batches import Draft, Share, draft, share_of
+from streamq.runtime.journal_batches import Draft, Share, Whose, draft, share_of
 from streamq.runtime.letters import TRIMS, Identity, tell_dead
 from streamq.runtime.stats import OwnerStats
 
@@ -32,10 +33,16 @@ FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
 FENCED_TWICE_S: Final = 60.0
 MOST_BYTES: Final = 900_000
+MOST_NAMED: Final = 20
+"""So many refusals that name a culprit are answered at once by a transaction without it."""
 _FOR_EVER_MS: Final = 2**62
 NO_RIGHT: Final = frozenset(
     {"TRANSACTIONAL_ID_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED", "UNSUPPORTED_VERSION"}
 )
+
+
+def _pause_s(failures: int) -> float:
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures - 1, 10))
 
 
 class Transacting(Protocol):
@@ -75,7 +82,7 @@ class JournalWriter:
         self._draft: Draft | None = None
         self._sent_at = 0.0
         self._next_at = self._settled_at = 0.0
-        self._failures = 0
+        self._failures = self._named = 0
         self._narrow = False
         self._paused: dict[TopicPartition, tuple[float, int]] = {}
         self._trims: Counter[tuple[TopicPartition, int]] = Counter()
@@ -95,11 +102,6 @@ class JournalWriter:
     def busy(self) -> bool:
         """Whether a transaction is under way: no plain commit may be sent."""
         return self._draft is not None
-
-    @property
-    def next_at(self) -> float:
-        """When the next one may begin."""
-        return self._next_at
 
     # Beginning
 
@@ -206,7 +208,8 @@ class JournalWriter:
 
     def _committed(self, ended: Draft, result: Committed) -> None:
         self._stats.transactions["ok"] += 1
-        self._failures, self._narrow, self._told = 0, False, False
+        self._failures = self._named = 0
+        self._narrow = self._told = False
         for share, places in ended.places(result.places):
             share.parked.committed(share.batch, places)
             state = share.parked.state
@@ -225,54 +228,60 @@ class JournalWriter:
     def _refused(self, ended: Draft, result: Aborted, now: float) -> None:
         """Nothing happened. Whoever is named is left out of the next one, which is tried at once."""
         self._stats.transactions["aborted"] += 1
+        if result.record is None and result.partition is None:
+            self._refused_for_no_reason(ended, result, now)
+            return
+        self._named += 1  # since the last that passed: whatever goes wrong, no refusal is repeated without end at once
+        self._next_at = now if self._named <= MOST_NAMED else now + _pause_s(self._named - MOST_NAMED)
         if result.record is not None:
-            self._next_at = now
-            share, key, is_letter = ended.whose[result.record]
-            entry = ended.entry(result.record)
-            if entry is not None and share.parked.requests.refused(share.batch, entry):
-                self._tell(result.error, "The retry topic did not take a dead letter back: it stays open, others go on")
-            else:
-                self._leave_out(share, key, result, now, is_letter=is_letter)
+            self._leave_out(ended.whose[result.record], result)
         elif result.partition is not None:
-            self._next_at = now
             self._pause(result.partition.partition, ended, now)
             self._tell(result.error, "The transactions of a partition are refused: it waits, others go on")
-        else:
-            self._failures += 1
-            self._narrow = self._failures > 1
-            self._next_at = now + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 8))
-            if self._narrow and len(ended.shares) == 1:
-                self._pause(ended.shares[0].parked.state.partition.partition, ended, now)
-                self._next_at = now + URGENT_S
-            if any(share.batch.letters for share in ended.shares):
-                self._tell_letter(result.error)
-            else:
-                self._tell(result.error, "A transaction was refused: what it says waits, it is tried again")
 
-    def _leave_out(self, share: Share, key: LaneKey | None, result: Aborted, now: float, *, is_letter: bool) -> None:
-        """A record was refused: a dead letter loses headers first, any other waits in its lane."""
-        state = share.parked.state
-        now_ms = int(self._clock.time() * 1000)
-        if is_letter and isinstance(result.error, RecordTooLargeError):
-            for letter in share.batch.letters:
-                place = state.partition, int(letter.record.offset)
-                if letter.record.key == key and self._trims[place] < TRIMS:
-                    self._trims[place] += 1
-                    return
-        keys = share.batch.keys if key is None else [key]
-        share.parked.exclude(keys, now_ms + int(LONGEST_PAUSE_S * 1000))
-        if is_letter:
+    def _refused_for_no_reason(self, ended: Draft, result: Aborted, now: float) -> None:
+        """Nobody says what it was: once more, then one partition and one record at a time, until one passes."""
+        self._failures += 1
+        self._narrow = self._failures > 1
+        self._next_at = now + _pause_s(self._failures)
+        if self._narrow and len(ended.shares) == 1:
+            self._pause(ended.shares[0].parked.state.partition.partition, ended, now)
+            self._next_at = now + URGENT_S
+        if any(share.batch.letters for share in ended.shares):
+            self._tell_letter(result.error)
+        else:
+            self._tell(result.error, "A transaction was refused: what it says waits, it is tried again")
+
+    def _leave_out(self, refused: Whose, result: Aborted) -> None:
+        """A record was refused: a dead letter loses headers first; one that was to go back stays; any other waits."""
+        share, entry, letter = refused
+        requests = share.parked.requests
+        if letter is not None and isinstance(result.error, RecordTooLargeError) and self._trim(share, letter):
+            return
+        if entry is not None and requests.refused(share.batch, entry):
+            self._tell(result.error, "The retry topic did not take a dead letter back: it stays open, others go on")
+            return
+        lanes = share.batch.keys if refused.lane is None else [refused.lane]
+        share.parked.exclude(lanes, int(self._clock.time() * 1000) + int(LONGEST_PAUSE_S * 1000))
+        if letter is not None:
             self._tell_letter(result.error)
         else:
             self._tell(result.error, "The retry topic did not take a record: it waits in its lane, others leave")
+
+    def _trim(self, share: Share, letter: Letter) -> bool:
+        """Make a dead letter smaller. False if that was done as far as it goes."""
+        place = share.parked.state.partition, int(letter.record.offset)
+        if self._trims[place] >= TRIMS:
+            return False
+        self._trims[place] += 1
+        return True
 
     def _pause(self, number: int, ended: Draft, now: float) -> None:
         for share in ended.shares:
             partition = share.parked.state.partition
             if partition.partition == number:
                 failures = self._paused.get(partition, (0.0, 0))[1] + 1
-                pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures, 8))
-                self._paused[partition] = now + pause_s, failures
+                self._paused[partition] = now + _pause_s(failures + 1), failures
 
     def _session_over(self, ended: Draft, error: BrokerError, now: float) -> None:
         if error.code in NO_RIGHT:
@@ -283,8 +292,6 @@ class JournalWriter:
                 "and a crash may repeat dead letters",
                 extra={"event": "no_transactions", "group": self._identity.group, "error": str(error)},
             )
-            for share in ended.shares:
-                self._without_transactions(share.parked)
             return
         if isinstance(error, FencedError):
             if self._fenced_at is not None and now - self._fenced_at < FENCED_TWICE_S:
@@ -308,11 +315,11 @@ class JournalWriter:
         if self._retake is not None:
             self._retake([state.partition for state in owned])
 
-    def _without_transactions(self, lanes: ParkedLanes) -> None:
-        """What was about to leave waits in place; dead letters are written as well as it goes."""
+    def without_transactions(self, lanes: ParkedLanes) -> None:
+        """There is no right to them: what was about to leave waits in place, dead letters are written as well as it
+        goes."""
         lanes.exclude(list(lanes.leaving), _FOR_EVER_MS)
-        for key, (work, dead) in list(lanes.letters.items()):
-            del lanes.letters[key]
+        for work, dead in lanes.take_letters_back():
             if self._give_up_plainly is not None:
                 self._give_up_plainly(work, dead)
 

@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 IDLE_S: Final = 0.1
 """Longest wait in one poll: what the loop does by the clock is late by at most this."""
 CONTROL_S: Final = 0.005
+WRITING_S: Final = 0.01
+"""Longest wait while a transaction is under way: lanes wait for its end."""
 PROGRESS_S: Final = 0.05
 """What is done of a run that goes on is settled so often: a handler that hangs holds up its own record only."""
 
@@ -186,11 +188,10 @@ class Owner:
         still = sum(self._running(state) for state in states)
         if still:
             self._tell_running(states, "A handler did not end before the worker left: its record runs again elsewhere")
-        self._write_last(states, deadline)
-        committed = self._committer.finish(self._assignment, deadline, self._go_on, clean=not still)
+        committed = self._commit_last(states, deadline, clean=not still)
         while not (committed or deadline.expired() or self._aborted):
             self._intake.poll(BUSY_S, 1)  # the group is between two generations: the commit is repeated in the next one
-            committed = self._committer.finish(self._assignment, deadline, self._go_on, clean=not still)
+            committed = self._commit_last(list(self._assignment), deadline, clean=not still)
         logger.info(
             "The worker has drained",
             extra={"event": "drained", "group": self._parts.identity.group, "running": still, "committed": committed},
@@ -295,6 +296,8 @@ class Owner:
         if busy or not most_s:
             return 0.0
         due = self.next_due()
+        if self._parking is not None and self._parking.writer.busy:
+            most_s = min(most_s, WRITING_S)
         until_commit = most_s if self._committer.waiting else self._committer.next_at - now
         return max(0.0, min(most_s, until_commit, most_s if due is None else due - now))
 
@@ -329,8 +332,7 @@ class Owner:
                 self._tell_running(
                     states, "A handler still runs at the end of a rebalance: its record may run elsewhere at once"
                 )
-            self._write_last(states, deadline)
-            self._committer.finish(states, deadline, self._go_on)
+            self._commit_last(states, deadline)
             for state in states:
                 self._assignment.forget(state)
         except StreamqError as error:
@@ -369,10 +371,12 @@ class Owner:
         self._scheduler.wake(now)
         self._hand_over()
 
-    def _write_last(self, states: Sequence[PartitionState], deadline: Deadline) -> None:
+    def _commit_last(self, states: Sequence[PartitionState], deadline: Deadline, *, clean: bool = False) -> bool:
+        """Write and commit what is settled of partitions that go. Whether all was accepted."""
         if self._parking is not None:
             self._committer.settle(deadline, self._go_on)
             self._parking.finish(states, deadline, self._go_on)
+        return self._committer.finish(states, deadline, self._go_on, clean=clean)
 
     def _unfinished(self, states: Sequence[PartitionState]) -> bool:
         return any(

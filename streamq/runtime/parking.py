@@ -14,7 +14,7 @@ from typing import Final
 from streamq.core.journal_batch import ParkPolicy
 from streamq.core.journal_records import Entry, decode
 from streamq.core.key_states import OnDead
-from streamq.core.lanes import RUNNING, Lane, LaneKey, Work
+from streamq.core.lanes import Lane, LaneKey, Work
 from streamq.core.offset_map import OffsetMap
 from streamq.core.parking import ParkedLanes
 from streamq.core.partition import PartitionState
@@ -142,12 +142,11 @@ class Parking:
         if parked is None:
             return []
         del self._by_journal[parked.journal]
-        parked.lanes.stop()
         self._follower.drop(parked.journal)
         self._fetcher.forget(parked.journal)
         self._server.forget(partition)
         self._trimmer.closed(parked.journal)
-        return [lane for lane in parked.lanes.heads.lanes.values() if lane.state is RUNNING]
+        return parked.lanes.close()
 
     def of(self, partition: TopicPartition) -> ParkedLanes | None:
         """What is parked of an open partition."""
@@ -155,7 +154,7 @@ class Parking:
         return None if parked is None else parked.lanes
 
     def __iter__(self) -> Iterator[ParkedLanes]:
-        return (parked.lanes for parked in self._parked.values() if parked.opened)
+        return (parked.lanes for parked in self._parked.values() if parked.opened and parked.damaged is None)
 
     # A tick
 
@@ -174,6 +173,9 @@ class Parking:
         for parked in list(self._parked.values()):
             if parked.opened:
                 busy |= self._serve(parked, now, now_ms, review=review)
+        if not self.writer.available:
+            for lanes in self:
+                self.writer.without_transactions(lanes)
         busy |= self.writer.begin(now, list(self))
         if review:
             self._trim(now)
@@ -335,6 +337,11 @@ class Parking:
             return False
         return bool(parked.lanes.letters or parked.lanes.batch is not None)
 
+    def unwritten(self, state: PartitionState) -> bool:
+        """Whether something that is settled of a partition is still to be written by a transaction."""
+        lanes = self.of(state.partition)
+        return lanes is not None and self.writer.available and not lanes.plain_commit_allowed
+
     @property
     def under_way(self) -> bool:
         """Whether something happens without the clock moving: a transaction, a payload that is read again, something
@@ -347,7 +354,7 @@ class Parking:
     @property
     def live(self) -> int:
         """How many records of the journals are needed: parked records, key states, requests."""
-        return sum(lanes.live for lanes in self)
+        return sum(parked.lanes.live for parked in self._parked.values())
 
     def next_due(self) -> float | None:
         """When the first parked entry is due, in seconds of the monotonic clock."""

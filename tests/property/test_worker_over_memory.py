@@ -19,15 +19,40 @@ from hypothesis import strategies as st
 import streamq as sq
 from streamq.config import WorkerConfig
 from streamq.model import headers
-from streamq.model.records import Offset, Record
+from streamq.model.records import Offset, OutgoingRecord, Record
+from streamq.model.transactions import Batch, Committed, Membership, StepHook, TransactionResult
 from streamq.runtime.owner import Owner
 from streamq.testing import ManualClock
 from streamq.testing.memory import MemoryCluster
 from streamq.testing.memory.consumer import MemoryConsumer
+from streamq.testing.memory.transactions import MemoryTransactions
 from streamq.wiring import begin, make_owner, prepare_inline
 
 PARTITIONS, KEYS, RECORDS = 3, 5, 40
 Place = tuple[int, int]
+
+
+class Watched(MemoryTransactions):
+    """Tells of each dead letter whose transaction was answered: from then on it is there, whoever sees it yet."""
+
+    given_up: Callable[[Place], None]
+
+    def run(self, batch: Batch, membership: Membership) -> TransactionResult:
+        result = super().run(batch, membership)
+        if isinstance(result, Committed):
+            for record in batch.records:
+                if headers.number(record.headers, headers.SOURCE_OFFSET) is not None:
+                    self.given_up(source_of(record))
+        return result
+
+
+class WatchedCluster(MemoryCluster):
+    given_up: Callable[[Place], None]
+
+    def transactions(self, transactional_id: str, on_step: StepHook | None = None) -> MemoryTransactions:
+        made = Watched(self._world, transactional_id, on_step)
+        made.given_up = self.given_up
+        return made
 
 
 class Site:
@@ -36,7 +61,8 @@ class Site:
     def __init__(self, seed: int) -> None:
         self.rnd = random.Random(seed)
         self.clock = ManualClock()
-        self.cluster = MemoryCluster(clock=self.clock)
+        self.cluster = WatchedCluster(clock=self.clock)
+        self.cluster.given_up = self.given_up
         self.config = WorkerConfig(commit_interval_s=1.0, drain_timeout_s=2.0)
         self.app = sq.App("site", clients=self.cluster)
         topic = self.app.topic("work", value=bytes, partitions=PARTITIONS)
@@ -49,7 +75,9 @@ class Site:
         self.order: dict[bytes, list[Place]] = defaultdict(list)
         self.events = 0
         self.seen: set[Place] = set()  # dead letters
+        self.answered: set[Place] = set()  # by their source
         self.over: dict[Place, int] = {}  # done or given up, and when last
+        self.violations: list[str] = []
 
     def fill(self) -> None:
         begin(self.admin, self.processor, self.config)
@@ -69,7 +97,8 @@ class Site:
         for earlier in self.order[record.key or b""]:
             if earlier >= place:
                 break
-            assert earlier in self.over, f"{place} started before {earlier} of its key was done or dead"
+            if earlier not in self.over:  # what a handler raises is an attempt that failed, no more
+                self.violations.append(f"{place} started before {earlier} of its key was done or dead")
         if value.startswith(b"rejected"):
             raise sq.Reject("so it was made")
         if value.startswith(b"fails") or self.rnd.random() < 0.1:
@@ -78,13 +107,19 @@ class Site:
         self.over[place] = self.events
 
     def note_dead_letters(self) -> None:
-        """What was given up since the last look; each time counts, as each run of a handler does."""
-        for record in self.cluster.records(self.processor.dead_letter_topic):
+        """What was given up since the last look by a transaction that nobody heard of again, or without one."""
+        for record in self.cluster.records(self.processor.dead_letter_topic, decided=True):
             place = (record.partition, int(record.offset))
             if place not in self.seen:
                 self.seen.add(place)
-                self.events += 1
-                self.over[source_of(record)] = self.events
+                if source_of(record) not in self.answered:
+                    self.given_up(source_of(record))
+
+    def given_up(self, place: Place) -> None:
+        """Each time counts, as each run of a handler does."""
+        self.answered.add(place)
+        self.events += 1
+        self.over[place] = self.events
 
     # Workers
 
@@ -157,6 +192,7 @@ class Site:
             seen = all(place in self.over for places in self.order.values() for place in places)
             if owned and at_rest and seen and self.committed() == self.ends():
                 break
+        assert self.violations == []
         assert self.committed() == self.ends()
         for key, places in self.order.items():
             assert [place for place in places if place not in self.over] == [], "nothing is lost"
@@ -176,7 +212,7 @@ class Site:
         return [int(self.cluster.end(one)) for one in self.cluster.partitions("work")]
 
 
-def source_of(record: Record) -> Place:
+def source_of(record: Record | OutgoingRecord) -> Place:
     """Where a dead letter came from."""
     partition = headers.number(record.headers, headers.SOURCE_PARTITION)
     offset = headers.number(record.headers, headers.SOURCE_OFFSET)

@@ -181,11 +181,13 @@ class MemoryCluster:
             self._log(partition).compact()
         self._world.changed()
 
-    def records(self, topic: str) -> list[Record]:
-        """All records of a topic that a consumer would see, by partition and offset."""
+    def records(self, topic: str, *, decided: bool = False) -> list[Record]:
+        """All records of a topic that a consumer would see, by partition and offset. `decided`: all that are committed,
+        those too that no consumer gets to before an open transaction ends."""
         with self._world.lock:
             found = self._world.topics.get(topic)
-            return [record for log in found.logs for record in log.records] if found is not None else []
+            logs = found.logs if found is not None else ()
+            return [record for log in logs for record in (log.decided if decided else log.records)]
 
     def end(self, partition: TopicPartition) -> NextOffset:
         """The end of a partition."""

@@ -103,6 +103,12 @@ class PartitionLog:
         return self.end
 
     @property
+    def decided(self) -> Sequence[Record]:
+        """What is committed, also where a reader does not get yet because an open transaction stands before it."""
+        undecided = self._aborted.union(*self._open.values())
+        return [record for record in self._records if record.offset not in undecided]
+
+    @property
     def records(self) -> Sequence[Record]:
         """What a consumer would read."""
         end = self.stable_end
